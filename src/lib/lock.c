@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.c - the waiting side of ranked locks, their order, and fork.
+ *
+ * A waiter spins for a short while (critical sections are tens of
+ * instructions, but for those that map memory), then marks the word 2 and
+ * sleeps in futex. A woken waiter takes the lock as 2, since it can't know
+ * whether others sleep: one wake-up too many at worst, never one too few.
+ *
+ * fork from a handler that interrupted the allocator: this thread may hold
+ * locks that it can't take again. Those are left to the interrupted code, which
+ * goes on in parent and child alike; of the others each is tried for a while. A
+ * lock that stays busy (its holder waits for one of ours) is given up: the
+ * parent is unharmed, the child may find it held.
+ */
+#include "lib/lock.h"
+
+#include "lib/die.h"
+#include "lib/port.h"
+
+#define SPIN_LIMIT 100
+#define TRY_SPIN_LIMIT 32
+#define FORK_SPIN_LIMIT 100000
+
+_Thread_local int lock_depth initial_exec;
+
+static struct lock *all_locks; /* by rank; changed at start-up only */
+static _Thread_local int fork_taken initial_exec;
+
+void lock_init(struct lock *lock, enum lock_rank rank)
+{
+	struct lock **link = &all_locks;
+
+	atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
+	lock->rank = (uint8_t)rank;
+	lock->forked = false;
+	lock->owner = NULL;
+	while (*link && (*link)->rank <= rank)
+		link = &(*link)->next;
+	lock->next = *link;
+	*link = lock;
+}
+
+cold_path void lock_acquire_slow(struct lock *lock)
+{
+	for (int i = 0; i < SPIN_LIMIT; i++) {
+		uint32_t expected = 0;
+
+		__builtin_ia32_pause();
+		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+							    memory_order_acquire,
+							    memory_order_relaxed))
+			return;
+	}
+	while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
+		port_futex_wait(&lock->word, 2);
+}
+
+cold_path void lock_wake(struct lock *lock)
+{
+	port_futex_wake(&lock->word, 1);
+}
+
+bool lock_get(struct lock *lock, gfp_t gfp)
+{
+	if (likely(gfpflags_allow_blocking(gfp))) {
+		lock_acquire(lock);
+		return true;
+	}
+	for (int i = 0; i < TRY_SPIN_LIMIT; i++) {
+		if (lock_try(lock))
+			return true;
+		if (lock_is_mine(lock))
+			return false;
+		__builtin_ia32_pause();
+	}
+	return false;
+}
+
+void lock_fork_prepare(void)
+{
+	bool nested = lock_in_atomic();
+
+	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		bool taken = false;
+
+		if (!nested) {
+			/* every rank in turn, so the order holds */
+			uint32_t expected = 0;
+
+			lock_depth++;
+			barrier();
+			if (!atomic_compare_exchange_strong(&lock->word, &expected, 1))
+				lock_acquire_slow(lock);
+			lock_taken(lock);
+			taken = true;
+		} else if (!lock_is_mine(lock)) {
+			for (int i = 0; i < FORK_SPIN_LIMIT && !taken; i++) {
+				taken = lock_try(lock);
+				if (!taken)
+					__builtin_ia32_pause();
+			}
+		}
+		if (taken) {
+			lock->forked = true;
+			fork_taken++;
+		}
+	}
+}
+
+void lock_fork_parent(void)
+{
+	/* in list order too: nobody can wait for two of them */
+	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		if (!lock->forked || !lock_is_mine(lock))
+			continue;
+		lock->forked = false;
+		fork_taken--;
+		lock_release(lock);
+	}
+}
+
+void lock_fork_child(void)
+{
+	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		if (!lock->forked)
+			continue;
+		lock->forked = false;
+#ifdef DEBUG_CHECKS
+		lock_note_held(lock, -1);
+#endif
+		lock->owner = NULL;
+		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
+	}
+	lock_depth -= fork_taken;
+	fork_taken = 0;
+}
+
+#ifdef DEBUG_CHECKS
+/* How many locks of each rank this thread holds. */
+static _Thread_local int8_t held[LOCK_RANK_META + 1] initial_exec;
+
+void lock_check_order(const struct lock *lock)
+{
+	for (unsigned rank = lock->rank; rank <= LOCK_RANK_META; rank++)
+		if (held[rank])
+			die("BUG lock: rank %u is taken under rank %u", lock->rank, rank);
+}
+
+void lock_note_held(const struct lock *lock, int delta)
+{
+	held[lock->rank] = (int8_t)(held[lock->rank] + delta);
+}
+
+void lock_assert_held(const struct lock *lock)
+{
+	if (!lock_is_mine(lock))
+		die("BUG lock: rank %u is not held where it must be", lock->rank);
+}
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - ranked futex locks that a signal handler can tell about.
+ *
+ * The kernel's counterpart is a spinlock taken with preemption off. User space
+ * can't switch preemption or signals off without a system call, so a signal
+ * handler may interrupt the holder of any lock and call malloc. Each thread
+ * therefore counts the locks that it holds or is about to take
+ * (lock_depth): an allocation that starts with lock_depth > 0 runs in
+ * a handler that interrupted the allocator, is treated as GFP_ATOMIC, and only
+ * ever tries locks (lock_get() without __GFP_DIRECT_RECLAIM). The count goes up
+ * before the lock word changes and down after, so a handler never sees a lock
+ * of its own thread with the count at 0.
+ *
+ * Word: 0 free, 1 held, 2 held and somebody may sleep. Owner: the holder's
+ * thread pointer, written by the holder only; read by the holder's thread to
+ * recognise itself (fork in a handler), by debug builds, and by nobody else.
+ *
+ * LOCK ORDER: a thread that holds a lock may wait only for one of a higher
+ * rank. Debug builds (-Ddebug_checks=true) check it at each acquisition; a try
+ * may break the order, since it never waits. Locks of one rank are never held
+ * together, but for fork, which takes every lock in list order.
+ *
+ * fork: all locks are on one list in rank order. lock_fork_prepare() takes all
+ * of them, so no other thread is inside any; the parent releases them, the
+ * child resets them (the sleepers are not in the child).
+ */
+#ifndef LIB_LOCK_H
+#define LIB_LOCK_H
+
+#include "lib/compiler.h"
+#include "lib/gfp.h"
+
+#include <stdatomic.h>
+
+enum lock_rank {
+	LOCK_RANK_INIT = 1, /* start-up, once */
+	LOCK_RANK_PERCPU,   /* the tables of per-CPU areas: populate, drain */
+	LOCK_RANK_AREA,     /* one area, in locked mode */
+	LOCK_RANK_BARN,     /* a cache's lists of full and empty sheaves */
+	LOCK_RANK_CACHE,    /* a cache's partial list and its slabs' bitmaps */
+	LOCK_RANK_VMALLOC,  /* vmap areas and their address table */
+	LOCK_RANK_ZONE,     /* buddy lists and the memory map */
+	LOCK_RANK_META,     /* metadata pools; nothing is taken under it */
+};
+
+struct lock {
+	_Atomic uint32_t word;
+	uint8_t rank;
+	bool forked;	   /* taken by the fork in progress; guarded by the lock */
+	void *owner;	   /* thread pointer of the holder, NULL when free */
+	struct lock *next; /* all locks, by rank; NULL ends it */
+};
+
+extern _Thread_local int lock_depth initial_exec;
+
+void lock_init(struct lock *lock, enum lock_rank rank);
+void lock_acquire_slow(struct lock *lock);
+void lock_wake(struct lock *lock);
+void lock_check_order(const struct lock *lock);
+void lock_note_held(const struct lock *lock, int delta);
+
+static inline bool lock_is_mine(const struct lock *lock)
+{
+	return lock->owner == __builtin_thread_pointer();
+}
+
+#ifdef DEBUG_CHECKS
+void lock_assert_held(const struct lock *lock);
+#else
+static inline void lock_assert_held(const struct lock *lock)
+{
+	(void)lock;
+}
+#endif
+
+static inline void lock_taken(struct lock *lock)
+{
+	lock->owner = __builtin_thread_pointer();
+#ifdef DEBUG_CHECKS
+	lock_note_held(lock, 1);
+#endif
+}
+
+/* Take the lock if it is free. Never waits; valid in any context. */
+static inline bool lock_try(struct lock *lock)
+{
+	uint32_t expected = 0;
+
+	lock_depth++;
+	barrier();
+	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+							   memory_order_acquire,
+							   memory_order_relaxed))) {
+		lock_taken(lock);
+		return true;
+	}
+	barrier();
+	lock_depth--;
+	return false;
+}
+
+/* Wait for the lock. Not from a handler that interrupted the allocator. */
+static inline void lock_acquire(struct lock *lock)
+{
+	uint32_t expected = 0;
+
+#ifdef DEBUG_CHECKS
+	lock_check_order(lock);
+#endif
+	lock_depth++;
+	barrier();
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+							      memory_order_acquire,
+							      memory_order_relaxed)))
+		lock_acquire_slow(lock);
+	lock_taken(lock);
+}
+
+static inline void lock_release(struct lock *lock)
+{
+	lock_assert_held(lock);
+#ifdef DEBUG_CHECKS
+	lock_note_held(lock, -1);
+#endif
+	lock->owner = NULL;
+	/* pairs with the acquire in lock_try() and lock_acquire() */
+	if (unlikely(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
+		lock_wake(lock);
+	barrier();
+	lock_depth--;
+}
+
+/* Take the lock as the flags allow: wait, or only try for a moment. */
+bool lock_get(struct lock *lock, gfp_t gfp);
+
+/* True while this thread is inside the allocator under a lock. */
+static inline bool lock_in_atomic(void)
+{
+	return lock_depth > 0;
+}
+
+void lock_fork_prepare(void);
+void lock_fork_parent(void);
+void lock_fork_child(void);
+
+#endif

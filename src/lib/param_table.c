@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * param_table.c - every parameter, its default and its help, in one place.
+ */
+#include "lib/param.h"
+
+struct params params = {
+	.vmalloc_lazy_max = SIZE_MAX,
+	.page_dirty_max = 32UL << 20,
+	.reclaim_age_ms = 10000,
+};
+
+static const char *const rseq_choices[] = { "auto", "mm_cid", "cpu_id", "off", NULL };
+static const char *const foreign_choices[] = { "ignore", "warn", "panic", NULL };
+static const char *const thp_choices[] = { "adaptive", "never", "madvise", "always", NULL };
+
+const struct param param_table[] = {
+	{ "help", PARAM_BOOL, &params.help, NULL, "print this list at start-up" },
+	{ "stat", PARAM_BOOL, &params.stat, NULL,
+	  "count every allocation and print statistics to stderr at exit" },
+	{ "rseq", PARAM_CHOICE, &params.rseq, rseq_choices,
+	  "index of the per-CPU caches: auto, mm_cid, cpu_id; off: locks instead of rseq" },
+	{ "foreign_free", PARAM_CHOICE, &params.foreign_free, foreign_choices,
+	  "free() of a pointer that is not ours: ignore, warn (one line each), panic" },
+	{ "transparent_hugepage", PARAM_CHOICE, &params.thp, thp_choices,
+	  "huge pages: adaptive (large heaps and areas), never, madvise, always" },
+	{ "vmalloc.lazy_max", PARAM_SIZE, &params.vmalloc_lazy_max, NULL,
+	  "bytes of freed areas that wait for reuse (default 32M x log2 of the CPUs)" },
+	{ "page.dirty_max", PARAM_SIZE, &params.page_dirty_max, NULL,
+	  "bytes of free slab pages that stay resident" },
+	{ "reclaim.age_ms", PARAM_SIZE, &params.reclaim_age_ms, NULL,
+	  "free memory older than this is returned to the system" },
+	{ "kswapd", PARAM_BOOL, &params.kswapd, NULL,
+	  "run a thread that returns memory while the program is idle" },
+	{ NULL, PARAM_BOOL, NULL, NULL, NULL },
+};

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * port.h - the few services that lib/ needs from the system. lib/ declares
+ * them, os/ defines them: so lib/ includes nobody, and every system call
+ * still stands in os/ alone. None of them allocates or touches errno.
+ */
+#ifndef LIB_PORT_H
+#define LIB_PORT_H
+
+#include "lib/compiler.h"
+
+/* Sleep while *word == value; may return early for any reason. */
+void port_futex_wait(_Atomic uint32_t *word, uint32_t value);
+/* Wake at most `count` sleepers of *word. */
+void port_futex_wake(_Atomic uint32_t *word, int count);
+/* Write all of buf to a file descriptor, as far as the system lets it. */
+void port_write(int fd, const char *buf, size_t len);
+/* Die by SIGABRT, without running anything of the program's. */
+_Noreturn void port_abort(void);
+/* The calling process, for reports. */
+int port_getpid(void);
+
+#endif
