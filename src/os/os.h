@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * os.h - the whole surface to the system: every system call of the library.
+ *
+ * Rules for all: errno is never touched; nothing allocates; lengths and
+ * addresses are multiples of the page size unless said otherwise. Results are
+ * 0 or -errno, or a pointer or NULL.
+ *
+ * After start-up a program under the library makes only mmap, munmap, mremap,
+ * mprotect, madvise and futex (a seccomp filter may allow nothing else).
+ * Calls marked [start] run at start-up only; [asked] only when the user asked
+ * for something (malloc_trim, statistics, a warning).
+ */
+#ifndef OS_OS_H
+#define OS_OS_H
+
+#include "lib/compiler.h"
+
+/* Bytes in a page; a power of two. Valid after os_init(). */
+extern size_t os_page_size;
+extern unsigned os_page_shift;
+
+/* [start] Read what the kernel told the process. Idempotent. */
+void os_init(void);
+
+/*
+ * Map `size` bytes of zero pages, readable and writable, wherever the system
+ * likes. NULL: ENOMEM (address space, a limit, the VMA count, overcommit).
+ */
+void *os_map(size_t size);
+/*
+ * The same exactly at addr, only if nothing is mapped there.
+ * 0; -EEXIST: something is there; -ENOMEM.
+ */
+int os_map_at(void *addr, size_t size);
+/* Reserve address space without access. NULL: ENOMEM. */
+void *os_reserve(size_t size);
+/* Make part of a reservation readable and writable. 0; -ENOMEM. */
+int os_commit(void *addr, size_t size);
+/* Unmap. 0; -ENOMEM when splitting a VMA would pass the VMA limit. */
+int os_unmap(void *addr, size_t size);
+/*
+ * Move the pages of [old, old + old_size) to [to, to + new_size), which must
+ * be mapped and is replaced; the rest is zero. 0; -ENOMEM; -EFAULT when the
+ * old range is more than one VMA. The old range is unmapped on success.
+ */
+int os_move(void *old, size_t old_size, size_t new_size, void *to);
+/* Grow the VMA that is exactly [addr, addr + old_size) in place. 0; -ENOMEM; -EFAULT. */
+int os_grow(void *addr, size_t old_size, size_t new_size);
+/* Give the pages back; the range reads as zero after. 0; -EINVAL (locked pages). */
+int os_discard(void *addr, size_t size);
+/* Fault the pages in, writable. 0; -EINVAL: kernel before 5.14; -ENOMEM. */
+int os_populate(void *addr, size_t size);
+/* Ask for, or refuse, huge pages. Advice: a failure does not matter. */
+void os_advise_huge(void *addr, size_t size, bool huge);
+/*
+ * Make pages fault for good until os_guard_remove() or unmapped, without a VMA
+ * of their own. 0; -EINVAL: kernel before 6.13.
+ */
+int os_guard_install(void *addr, size_t size);
+int os_guard_remove(void *addr, size_t size);
+
+/* Milliseconds of a clock that never goes back; coarse, read without a system call. */
+uint64_t os_clock_ms(void);
+/* [start] RLIMIT_AS in bytes, SIZE_MAX when there is none. */
+size_t os_address_space_limit(void);
+/* [start] Bytes of memory in the machine. */
+size_t os_total_ram(void);
+/* [start] CPUs that this process may run on, at least 1. */
+unsigned os_nr_cpus(void);
+/* [start] 64 random bits from the kernel's AT_RANDOM. */
+uint64_t os_random_seed(void);
+/* [start] Is the process privileged beyond its user (AT_SECURE)? */
+bool os_secure(void);
+/* [start] An environment variable's value, NULL when not set; works before libc's start. */
+const char *os_getenv(const char *name);
+/* [start] Size in bytes of the part of struct rseq that the kernel fills; 0 when unknown. */
+size_t os_rseq_feature_size(void);
+/* Text at exec of this program's name, for reports; never NULL. */
+const char *os_program(void);
+
+/* [asked] Restart every rseq critical section of this process. 0; -ENOSYS; -EPERM. */
+int os_membarrier_rseq(void);
+/* [asked] Peak resident set and page faults so far. */
+void os_rusage(size_t *peak_bytes, size_t *minor_faults);
+/* [asked] Sleep. */
+void os_sleep_ms(size_t ms);
+
+#endif
