@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache.c - the miss paths of a cache: what happens when a CPU's main sheaf is
+ * empty (alloc) or full (free).
+ *
+ * Mirrors __pcs_replace_empty_main() and __pcs_replace_full_main() of
+ * mm/slub.c. Differences: no lock is held on the CPU meanwhile; the thread owns
+ * the sheaf it brings, and each exchange is one restartable step on
+ * whatever CPU it runs by then.
+ *
+ * alloc:                                  free:
+ *  1. main again (we may have moved)       1. main again
+ *  2. a full sheaf: spare, barn            2. an empty sheaf: spare, barn,
+ *  3. else an empty sheaf, refilled           new metadata
+ *     from the slabs                       3. the object goes into it
+ *  4. one object out of it                 4. it becomes main; the full one
+ *  5. it becomes main; the empty one          becomes spare, or goes to the barn,
+ *     becomes spare or goes to the barn       or is flushed to the slabs
+ *  6. if the CPU changed under us:         5. if the CPU changed: back to 1,
+ *     spare, or barn, or flush                at last straight to the slab
+ *
+ * Where no area can be used (drain, vfork child), and for large objects, single
+ * objects come straight from the slab and go there. An allocation in a handler
+ * that interrupted the allocator (gfp without DIRECT_RECLAIM) takes the same
+ * path, but only tries locks.
+ *
+ * A sheaf in this file is owned by the running thread until a step hands it
+ * over; a thread that dies or a process that forks in between leaks it, and
+ * nothing else.
+ */
+#include "page/meta.h"
+#include "page/reclaim.h"
+#include "slab/barn.h"
+#include "slab/slab.h"
+
+#include <string.h>
+
+#define BARN_BYTES (128UL << 10) /* of objects in full sheaves, per cache */
+#define MAX_FULL 10
+#define SINGLE_FROM 8192U /* from this size on a refill takes one object */
+#define MAX_TRIES 3
+
+struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden __attribute__((aligned(64)));
+
+/* Objects in a sheaf: as the kernel's calculate_sheaf_capacity(). */
+static unsigned capacity_for(size_t size)
+{
+	if (size >= 32768)
+		return 2;
+	if (size >= 4096)
+		return 4;
+	if (size >= 1024)
+		return 12;
+	if (size >= 256)
+		return 28;
+	return 60;
+}
+
+static uint8_t max_full_for(size_t size, unsigned capacity)
+{
+	size_t n = BARN_BYTES / (size * capacity);
+
+	return (uint8_t)(n > MAX_FULL ? MAX_FULL : n);
+}
+
+void kmem_cache_init(unsigned index, const char *name, size_t size, size_t object_size,
+		     unsigned order)
+{
+	struct kmem_cache *cache = &kmem_caches[index];
+
+	cache->index = (uint8_t)index;
+	cache->size = (uint32_t)size;
+	cache->object_size = (uint32_t)object_size;
+	cache->reciprocal = (uint32_t)((1UL << 32) / size + 1);
+	cache->order = (uint8_t)order;
+	cache->nr_objects = (uint16_t)((GRANULE_SIZE << order) / size);
+	cache->capacity = (uint8_t)capacity_for(size);
+	cache->batch = size >= SINGLE_FROM ? 1 : cache->capacity;
+	cache->max_full = max_full_for(size, cache->capacity);
+	strncpy(cache->name, name, sizeof(cache->name) - 1);
+	lock_init(&cache->barn.lock, LOCK_RANK_BARN);
+	lock_init(&cache->lock, LOCK_RANK_CACHE);
+	list_init(&cache->partial);
+}
+
+static struct slab_sheaf *sheaf_create(const struct kmem_cache *cache, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf = meta_alloc(sheaf_bytes(cache->capacity), gfp);
+
+	if (sheaf)
+		sheaf_init(sheaf, cache->capacity);
+	return sheaf;
+}
+
+static struct slab_sheaf *get_empty_sheaf(struct kmem_cache *cache, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf = percpu_take_spare(cache->index, false, gfp);
+
+	if (!sheaf)
+		sheaf = barn_get_empty(cache, gfp);
+	if (!sheaf)
+		return sheaf_create(cache, gfp);
+	sheaf->top = &sheaf->slots[1];
+	return sheaf;
+}
+
+static void put_empty_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
+{
+	if (!sheaf)
+		return;
+	if (percpu_put_spare(cache->index, sheaf, false, gfp) || barn_put_empty(cache, sheaf, gfp))
+		return;
+	meta_free(sheaf, sheaf_bytes(cache->capacity), gfp);
+}
+
+/* All objects of a sheaf that we own go to the slabs. False: busy, nothing done. */
+static bool flush_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
+{
+	if (!slab_flush(cache, &sheaf->slots[1], sheaf_count(sheaf), gfp))
+		return false;
+	sheaf->top = &sheaf->slots[1];
+	return true;
+}
+
+/*
+ * A sheaf with objects in it that the CPU has no place for. In an atomic
+ * context with every lock busy it is leaked: nothing else may be done.
+ */
+static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
+{
+	if (sheaf_full(sheaf) && percpu_put_spare(cache->index, sheaf, true, gfp))
+		return;
+	if (barn_put_full(cache, sheaf, gfp))
+		return;
+	if (flush_sheaf(cache, sheaf, gfp))
+		put_empty_sheaf(cache, sheaf, gfp);
+}
+
+static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf = percpu_take_spare(cache->index, true, gfp);
+
+	if (sheaf) {
+		sheaf->top = &sheaf->slots[cache->capacity + 1];
+		return sheaf;
+	}
+	return barn_get_full(cache, gfp);
+}
+
+static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf = get_empty_sheaf(cache, gfp);
+
+	if (!sheaf)
+		return NULL;
+	if (slab_refill(cache, sheaf, gfp))
+		return sheaf;
+	put_empty_sheaf(cache, sheaf, gfp);
+	return NULL;
+}
+
+void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
+{
+	bool fresh = false;
+	void *object;
+
+	*zeroed = false;
+	if (gfpflags_allow_blocking(gfp))
+		reclaim_poll();
+	if (!percpu_prepare(gfp))
+		return slab_alloc_one(cache, gfp, zeroed);
+	if (percpu_pop_slow(cache->index, &object, gfp))
+		return object;
+
+	struct slab_sheaf *sheaf = get_full_sheaf(cache, gfp);
+
+	if (!sheaf && cache->batch > 1)
+		sheaf = get_refilled_sheaf(cache, gfp);
+	if (!sheaf) {
+		object = slab_alloc_one(cache, gfp, &fresh);
+		*zeroed = fresh;
+		return object;
+	}
+	object = *--sheaf->top;
+
+	struct slab_sheaf *old;
+
+	if (percpu_replace_empty(cache->index, sheaf, &old, gfp))
+		put_empty_sheaf(cache, old, gfp);
+	else if (sheaf_empty(sheaf))
+		put_empty_sheaf(cache, sheaf, gfp);
+	else
+		put_full_sheaf(cache, sheaf, gfp);
+	return object;
+}
+
+bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
+{
+	if (gfpflags_allow_blocking(gfp))
+		reclaim_poll();
+	if (!percpu_prepare(gfp))
+		return slab_flush(cache, &object, 1, gfp);
+	for (int i = 0; i < MAX_TRIES; i++) {
+		struct slab_sheaf *sheaf, *old;
+
+		if (percpu_push_slow(cache->index, object, gfp))
+			return true;
+		sheaf = get_empty_sheaf(cache, gfp);
+		if (!sheaf)
+			break;
+		*sheaf->top++ = object;
+		if (percpu_replace_full(cache->index, sheaf, &old, gfp)) {
+			if (old) {
+				old->top = &old->slots[cache->capacity + 1];
+				put_full_sheaf(cache, old, gfp);
+			}
+			return true;
+		}
+		sheaf->top--;
+		put_empty_sheaf(cache, sheaf, gfp);
+	}
+	return slab_flush(cache, &object, 1, gfp);
+}
+
+static void flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
+{
+	while (list) {
+		struct slab_sheaf *sheaf = list;
+
+		list = sheaf->next;
+		flush_sheaf(cache, sheaf, GFP_KERNEL);
+		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
+	}
+}
+
+void kmem_cache_drain_all(void)
+{
+	struct slab_sheaf *lists[KMEM_CACHES_MAX];
+
+	percpu_drain(lists);
+	for (unsigned i = 1; i < KMEM_CACHES_MAX; i++)
+		if (lists[i])
+			flush_list(&kmem_caches[i], lists[i]);
+}
+
+static size_t kmem_cache_shrink(enum reclaim what)
+{
+	for (unsigned i = 1; i < KMEM_CACHES_MAX && kmem_caches[i].size; i++) {
+		flush_list(&kmem_caches[i], barn_shrink(&kmem_caches[i], what == RECLAIM_ALL));
+		if (what == RECLAIM_ALL)
+			slab_drop_empty(&kmem_caches[i]);
+	}
+	return 0;
+}
+
+void kmem_cache_init_room(void)
+{
+	static struct shrinker shrinker = { kmem_cache_shrink, NULL };
+
+	shrinker_register(&shrinker);
+}
+
+void kmem_cache_stat(struct kmem_cache *cache, struct kmem_cache_stat *stat)
+{
+	lock_acquire(&cache->barn.lock);
+	stat->cached_objs = 0;
+	for (struct slab_sheaf *sheaf = cache->barn.full; sheaf; sheaf = sheaf->next)
+		stat->cached_objs += sheaf_count(sheaf);
+	lock_release(&cache->barn.lock);
+	lock_acquire(&cache->lock);
+	stat->active_objs = cache->nr_inuse;
+	stat->num_slabs = cache->nr_slabs;
+	stat->num_objs = cache->nr_slabs * cache->nr_objects;
+	lock_release(&cache->lock);
+}

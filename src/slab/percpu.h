@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * percpu.h - per-CPU areas: which sheaves a CPU holds.
+ *
+ * An area is an array of words. For cache `slot`: word PERCPU_MAIN + slot is
+ * the top of its main sheaf; word PERCPU_SPARE + slot its spare sheaf: 0, or
+ * the address of an empty sheaf, or that of a full one | SPARE_FULL.
+ *
+ * Two tables say where each CPU's area is (see arch/.../rseq.h):
+ *   hit      used by the hit path alone. Entry 0 sends everything on that CPU
+ *            to the slow path: not populated, being drained, held by a vfork
+ *            child, or diverted on purpose (statistics, tracing, debugging).
+ *   backing  used by the slow path. Entry 0 only where there is no area, or
+ *            while it is being drained.
+ */
+#ifndef SLAB_PERCPU_H
+#define SLAB_PERCPU_H
+
+#include "arch/x86_64/rseq.h"
+#include "lib/compiler.h"
+#include "lib/gfp.h"
+#include "slab/sheaf.h"
+
+#define KMEM_CACHES_MAX 128
+#define PERCPU_MAIN 0
+#define PERCPU_SPARE KMEM_CACHES_MAX
+#define PERCPU_WORDS (2 * KMEM_CACHES_MAX)
+#define SPARE_FULL 1UL
+
+struct percpu {
+	uintptr_t empty[PERCPU_WORDS];	 /* the shared all-empty area; never written after start-up */
+	uintptr_t hit[RSEQ_NR_CPUS];	 /* offsets of the areas from `empty` */
+	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
+};
+
+extern struct percpu percpu hidden;
+
+enum percpu_mode { PERCPU_MM_CID, PERCPU_CPU_ID, PERCPU_LOCKED };
+
+/* [start] Choose the mode and set up the tables. */
+void percpu_init(void);
+enum percpu_mode percpu_mode(void);
+/* The mode in words, and why it was chosen. */
+const char *percpu_mode_name(void);
+const char *percpu_mode_reason(void);
+
+/* The hit path: pop from, push to, the main sheaf of `slot`. False: a miss. */
+static always_inline bool percpu_pop(size_t slot, void **object)
+{
+	return rseq_pop(&percpu, offsetof(struct percpu, hit), slot, object);
+}
+
+static always_inline bool percpu_push(size_t slot, void *object)
+{
+	return rseq_push(&percpu, offsetof(struct percpu, hit), slot, object);
+}
+
+/*
+ * The slow path's operations on this CPU's area; each is one atomic step. All
+ * return false when the condition does not hold, and when the area can't be
+ * used now (drained, not populated, vfork child, area lock busy and gfp
+ * forbids to wait).
+ */
+bool percpu_pop_slow(size_t slot, void **object, gfp_t gfp);
+bool percpu_push_slow(size_t slot, void *object, gfp_t gfp);
+/* Make `sheaf` the main one if the main one is empty (full); *old is that, or NULL. */
+bool percpu_replace_empty(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old,
+			  gfp_t gfp);
+bool percpu_replace_full(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old, gfp_t gfp);
+/* Take the spare sheaf if there is one, and it is full (empty). NULL: no such. */
+struct slab_sheaf *percpu_take_spare(size_t slot, bool full, gfp_t gfp);
+/* Make it the spare sheaf if there is none. */
+bool percpu_put_spare(size_t slot, struct slab_sheaf *sheaf, bool full, gfp_t gfp);
+
+/*
+ * Bring this CPU's area into use if it is not. False: it can't be used now.
+ * Call before the others on each slow path.
+ */
+bool percpu_prepare(gfp_t gfp);
+
+/*
+ * Take all sheaves off all CPUs; lists[slot] is then a list of sheaves with
+ * valid tops. Asks the system for a barrier: only where the user asked.
+ * False: the system has none; only this CPU's were taken.
+ */
+bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX]);
+
+/* Send every allocation on every CPU through the slow path, or no longer. */
+void percpu_divert(bool on);
+bool percpu_diverted(void);
+/* Areas in use, for statistics. */
+unsigned percpu_nr_areas(void);
+
+/* Around vfork; the child calls _child first of all, the parent _parent. */
+void percpu_vfork_child(void);
+void percpu_vfork_parent(void);
+/* In the child of fork: forget the vfork children of the parent's other threads. */
+void percpu_fork_child(void);
+
+#endif

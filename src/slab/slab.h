@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slab.h - slabs: blocks of pages cut into objects, with a bitmap outside.
+ * Internal to the room.
+ */
+#ifndef SLAB_SLAB_H
+#define SLAB_SLAB_H
+
+#include "slab/kmem_cache.h"
+
+/*
+ * Put up to cache->batch objects into an empty sheaf, in address order: the
+ * lowest is on top. Takes a new slab only if there is no partial one. Returns how many.
+ */
+unsigned slab_refill(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp);
+/* One object; *zeroed as kmem_cache_alloc_slow(). NULL: no memory, or busy. */
+void *slab_alloc_one(struct kmem_cache *cache, gfp_t gfp, bool *zeroed);
+/*
+ * Put n objects back. Dies with a report on an object that is free already or
+ * not an object. False, and nothing done: the lock was busy and gfp forbids to wait.
+ */
+bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_t gfp);
+/* Give back the empty slab that stayed as the cache's last partial one. May block. */
+void slab_drop_empty(struct kmem_cache *cache);
+
+#endif
