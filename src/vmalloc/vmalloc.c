@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmalloc.c - hand out, take back and resize areas.
+ *
+ * Mirrors mm/vmalloc.c: areas of whole pages with a guard page after each;
+ * freed ones wait in pools by size and are purged lazily in batches, bounded in
+ * bytes and in time. Differences: a waiting area keeps its pages, and is used
+ * again first (for the kernel the waiting hides the cost of TLB flushes; here it
+ * saves the page faults, which are what costs); realloc grows in place or moves page tables.
+ *
+ * Allocation: 1. a lazy range of this size, or cut from a larger one; 2. before new
+ * memory is mapped, as many bytes of lazy ranges are purged, oldest first, so that
+ * waiting memory never adds to a new peak; 3. a hole; 4. the top of the
+ * window; both mapped with MAP_FIXED_NOREPLACE, without the lock: the range is
+ * MOVING, nobody else touches it. What somebody else mapped there first is FOREIGN for good.
+ *
+ * Free: the range becomes lazy; past the limit, or older than reclaim.age_ms,
+ * it is unmapped and becomes a hole.
+ *
+ * The guard page is vmap_guard.c's. Holes cost VMAs too: past HOLES_MAX a purge
+ * discards the pages but keeps the mapping; the range stays lazy, and zeroed.
+ *
+ * Locks: vmap_lock (rank VMALLOC); system calls are made without it, but for a
+ * leaf of the table (once per GiB). May block where gfp allows; without it, only
+ * lazy ranges are handed out.
+ */
+#include "vmalloc/vmalloc.h"
+
+#include "lib/die.h"
+#include "lib/param.h"
+#include "os/os.h"
+#include "page/reclaim.h"
+#include "vmalloc/vmalloc_internal.h"
+#include "vmalloc/vmap_guard.h"
+
+#include <errno.h>
+
+#define LAZY_UNIT (32UL << 20)
+#define LAZY_MIN (128UL << 20)
+#define PURGE_BATCH 32
+#define HOLES_MAX 8192
+#define FOREIGN_TRIES 32
+#define FOREIGN_SKIP (64UL << 20) /* address space given up where others map */
+
+struct vmalloc_counts vmalloc_counts;
+static size_t lazy_max;
+
+uint32_t vmalloc_stamp(void)
+{
+	return (uint32_t)(os_clock_ms() >> VMALLOC_STAMP_SHIFT);
+}
+
+bool is_vmalloc_addr(const void *ptr)
+{
+	return (uintptr_t)ptr >= vmap_base && (uintptr_t)ptr < vmap_end;
+}
+
+/* Take ranges to purge off the lists, oldest first; at most `bytes`, or what is due. */
+static unsigned isolate_locked(enum reclaim what, size_t *bytes, struct vmap_area **batch)
+{
+	unsigned n = 0;
+
+	lock_assert_held(&vmap_lock);
+	while (n < PURGE_BATCH && *bytes && !list_empty(&vmap_age)) {
+		struct vmap_area *area = list_entry(vmap_age.prev, struct vmap_area, age);
+		uint64_t age = (uint64_t)(vmalloc_stamp() - area->stamp) << VMALLOC_STAMP_SHIFT;
+
+		if (what == RECLAIM_AGE && age < params.reclaim_age_ms)
+			break;
+		vmap_isolate(area);
+		batch[n++] = area;
+		*bytes -= min_size(*bytes, area->span);
+	}
+	return n;
+}
+
+static void purge_one(struct vmap_area *area, uint32_t stamp)
+{
+	size_t bytes = area->span;
+	bool unmapped = vmap_nr_holes < HOLES_MAX && vmap_unmap(area);
+
+	if (!unmapped) {
+		/* refused only for memory that the program locked */
+		area->zeroed = os_discard((void *)area->addr, bytes - os_page_size) == 0;
+		bytes = area->zeroed ? bytes : 0;
+	}
+	lock_acquire(&vmap_lock);
+	if (unmapped)
+		vmap_put_hole(area);
+	else
+		vmap_put_lazy(area, stamp);
+	vmalloc_counts.purged += bytes;
+	lock_release(&vmap_lock);
+}
+
+/* Return lazy ranges: `bytes` of them whatever their age (RECLAIM_ALL), or the old ones. */
+static size_t purge(enum reclaim what, size_t bytes)
+{
+	struct vmap_area *batch[PURGE_BATCH];
+	size_t left = bytes;
+	unsigned n;
+
+	do {
+		lock_acquire(&vmap_lock);
+		n = isolate_locked(what, &left, batch);
+		lock_release(&vmap_lock);
+		for (unsigned i = 0; i < n; i++)
+			purge_one(batch[i], vmalloc_stamp());
+	} while (n == PURGE_BATCH && left);
+	return bytes - left;
+}
+
+static size_t vmalloc_shrink(enum reclaim what)
+{
+	lock_acquire(&vmap_lock);
+	size_t bytes = vmap_lazy_bytes;
+	lock_release(&vmap_lock);
+	return purge(what, bytes);
+}
+
+void vmalloc_init(uintptr_t base, size_t size)
+{
+	static struct shrinker shrinker = { vmalloc_shrink, NULL };
+
+	vmap_area_init(base, size);
+	shrinker_register(&shrinker);
+	lazy_max = params.vmalloc_lazy_max;
+	if (lazy_max == SIZE_MAX)
+		lazy_max = max_size(LAZY_MIN, LAZY_UNIT * (ilog2(os_nr_cpus()) + 1));
+}
+
+static void hand_out_locked(struct vmap_area *area)
+{
+	area->state = VMAP_BUSY;
+	vmalloc_counts.nr_areas++;
+	vmalloc_counts.bytes += area->span;
+	vmalloc_counts.nr_alloc++;
+}
+
+void vmalloc_take_back_locked(struct vmap_area *area)
+{
+	area->state = VMAP_MOVING;
+	vmalloc_counts.nr_areas--;
+	vmalloc_counts.bytes -= area->span;
+	vmalloc_counts.nr_free++;
+}
+
+/* Addresses for a new area, not mapped yet; MOVING. */
+struct vmap_area *vmalloc_take_addresses(size_t span, size_t align)
+{
+	struct vmap_area *area;
+
+	lock_acquire(&vmap_lock);
+	area = vmap_take(VMAP_HOLE, span, align, GFP_KERNEL);
+	if (!area)
+		area = vmap_extend(span, align, GFP_KERNEL);
+	lock_release(&vmap_lock);
+	return area;
+}
+
+/* What could not be mapped: a hole again, or, if somebody else is there, never more. */
+void vmalloc_give_up_addresses(struct vmap_area *area, int err)
+{
+	lock_acquire(&vmap_lock);
+	if (err != -EEXIST) {
+		vmap_put_hole(area);
+	} else {
+		area->state = VMAP_FOREIGN;
+		/* whoever maps here maps more: keep away */
+		area = vmap_extend(FOREIGN_SKIP, 0, GFP_KERNEL);
+		if (area)
+			area->state = VMAP_FOREIGN;
+	}
+	lock_release(&vmap_lock);
+}
+
+struct vmap_area *vmalloc_map_new(size_t span, size_t align)
+{
+	for (int i = 0; i < FOREIGN_TRIES; i++) {
+		struct vmap_area *area = vmalloc_take_addresses(span, align);
+		int err;
+
+		if (!area)
+			return NULL;
+		err = vmap_map(area);
+		if (!err)
+			return area;
+		vmalloc_give_up_addresses(area, err);
+		if (err != -EEXIST)
+			return NULL;
+	}
+	return NULL;
+}
+
+static struct vmap_area *take_lazy(size_t span, size_t align, gfp_t gfp)
+{
+	struct vmap_area *area;
+
+	if (!lock_get(&vmap_lock, gfp))
+		return NULL;
+	area = vmap_take(VMAP_LAZY, span, align, gfp);
+	if (area)
+		hand_out_locked(area);
+	lock_release(&vmap_lock);
+	return area;
+}
+
+static struct vmap_area *take_new(size_t span, size_t align)
+{
+	struct vmap_area *area;
+
+	if (vmap_lazy_bytes)
+		purge(RECLAIM_ALL, span);
+	area = vmalloc_map_new(span, align);
+	if (!area) {
+		reclaim_run(RECLAIM_ALL);
+		area = vmalloc_map_new(span, align);
+	}
+	if (!area)
+		return NULL;
+	lock_acquire(&vmap_lock);
+	hand_out_locked(area);
+	lock_release(&vmap_lock);
+	return area;
+}
+
+void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
+{
+	size_t span = vmalloc_span(size);
+	struct vmap_area *area;
+	bool fresh = false;
+
+	if (size > vmap_end - vmap_base || align > vmap_end - vmap_base)
+		return NULL;
+	if (align <= os_page_size)
+		align = 0;
+	if (gfpflags_allow_blocking(gfp))
+		reclaim_poll();
+	area = take_lazy(span, align, gfp);
+	if (area) {
+		fresh = area->zeroed;
+	} else {
+		if (!gfpflags_allow_blocking(gfp))
+			return NULL;
+		area = take_new(span, align);
+		if (!area)
+			return NULL;
+		fresh = true;
+	}
+	area->zeroed = false;
+	vmap_guard_install(area);
+	if (zeroed)
+		*zeroed = fresh;
+	return (void *)area->addr;
+}
+
+/* The live area that starts at ptr; NULL: there is none. */
+struct vmap_area *vmalloc_lookup_locked(const void *ptr)
+{
+	struct vmap_area *area = vmap_find((uintptr_t)ptr);
+
+	lock_assert_held(&vmap_lock);
+	if (!area || area->addr != (uintptr_t)ptr)
+		return NULL;
+	return area;
+}
+
+/* Join a freed range with a lazy neighbour that was cut off the same one. */
+static struct vmap_area *join_rests(struct vmap_area *area)
+{
+	struct vmap_area *next = vmap_next(area);
+
+	if (!next || next->state != VMAP_LAZY || !next->rest || next->zeroed ||
+	    next->moved != area->moved || !vmap_guard_remove(area))
+		return area;
+	vmap_isolate(next);
+	vmap_join(area, next);
+	return area;
+}
+
+enum vfree vfree_area(void *ptr, gfp_t gfp)
+{
+	bool blocking = gfpflags_allow_blocking(gfp);
+	bool excess, unmap;
+
+	if (!lock_get(&vmap_lock, gfp))
+		return VFREE_BUSY;
+
+	struct vmap_area *area = vmalloc_lookup_locked(ptr);
+
+	if (area && (area->state == VMAP_LAZY || area->state == VMAP_MOVING))
+		die("BUG vmalloc: Area already free: %p (double free)", ptr);
+	if (!area || area->state != VMAP_BUSY) {
+		lock_release(&vmap_lock);
+		return VFREE_NOT_AREA;
+	}
+	vmalloc_take_back_locked(area);
+	unmap = blocking && area->span > lazy_max;
+	if (!unmap) {
+		if (blocking)
+			area = join_rests(area);
+		vmap_put_lazy(area, vmalloc_stamp());
+	}
+	excess = vmap_lazy_bytes > lazy_max;
+	lock_release(&vmap_lock);
+
+	if (unmap)
+		purge_one(area, vmalloc_stamp());
+	else if (excess && blocking)
+		purge(RECLAIM_ALL, lazy_max / 4);
+	if (blocking)
+		reclaim_poll();
+	return VFREE_DONE;
+}
+
+size_t vmalloc_size(const void *ptr, gfp_t gfp)
+{
+	size_t size = 0;
+
+	if (!lock_get(&vmap_lock, gfp))
+		return 0;
+
+	struct vmap_area *area = vmalloc_lookup_locked(ptr);
+
+	if (area && area->state == VMAP_BUSY)
+		size = area->span - os_page_size;
+	lock_release(&vmap_lock);
+	return size;
+}
+
+void vmalloc_stat(struct vmalloc_stat *stat)
+{
+	lock_acquire(&vmap_lock);
+	stat->nr_areas = vmalloc_counts.nr_areas;
+	stat->bytes = vmalloc_counts.bytes - vmalloc_counts.nr_areas * os_page_size;
+	stat->lazy = vmap_lazy_bytes;
+	stat->nr_lazy = vmap_nr_lazy;
+	stat->purged = vmalloc_counts.purged;
+	stat->nr_alloc = vmalloc_counts.nr_alloc;
+	stat->nr_free = vmalloc_counts.nr_free;
+	lock_release(&vmap_lock);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmalloc_internal.h - what vmalloc.c and vrealloc.c share. Internal to the room.
+ */
+#ifndef VMALLOC_INTERNAL_H
+#define VMALLOC_INTERNAL_H
+
+#include "os/os.h"
+#include "vmalloc/vmap_area.h"
+
+#define VMALLOC_STAMP_SHIFT 8
+
+/* Guarded by vmap_lock. */
+struct vmalloc_counts {
+	size_t nr_areas; /* live */
+	size_t bytes;	 /* spans of live areas */
+	size_t nr_alloc;
+	size_t nr_free;
+	size_t purged;
+};
+
+extern struct vmalloc_counts vmalloc_counts;
+
+/* Bytes of address space for a request; size is below half the address space. */
+static inline size_t vmalloc_span(size_t size)
+{
+	return align_up(size, os_page_size) + os_page_size;
+}
+
+uint32_t vmalloc_stamp(void);
+/* The range whose first address is ptr, in any state; NULL: none. vmap_lock held. */
+struct vmap_area *vmalloc_lookup_locked(const void *ptr);
+/* A busy area becomes MOVING and is no longer counted. vmap_lock held. */
+void vmalloc_take_back_locked(struct vmap_area *area);
+/* Addresses, not mapped: MOVING. NULL: none are left. Without vmap_lock. */
+struct vmap_area *vmalloc_take_addresses(size_t span, size_t align);
+/* The mapping failed with err: give them back, or never use them again. Without vmap_lock. */
+void vmalloc_give_up_addresses(struct vmap_area *area, int err);
+/* Addresses, mapped: MOVING. NULL: no memory. Without vmap_lock. */
+struct vmap_area *vmalloc_map_new(size_t span, size_t align);
+
+#endif

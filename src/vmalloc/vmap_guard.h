@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vmap_guard.h - mapping areas with their guard page. Internal to the room;
+ * all without vmap_lock, on ranges that are MOVING or BUSY in the caller's hands.
+ */
+#ifndef VMALLOC_VMAP_GUARD_H
+#define VMALLOC_VMAP_GUARD_H
+
+#include "vmalloc/vmap_area.h"
+
+/* Map a hole's pages, guard included. 0; -EEXIST: foreign; -ENOMEM. */
+int vmap_map(struct vmap_area *area);
+/* Make the last page fault, if it does not and the VMA count allows. */
+void vmap_guard_install(struct vmap_area *area);
+/* Make the last page usable. False: the system refused; it stays as it is. */
+bool vmap_guard_remove(struct vmap_area *area);
+/* Unmap a range whole. False: the system refused (VMA limit). */
+bool vmap_unmap(struct vmap_area *area);
+/* Note that an area became a VMA of its own; false: there are too many. */
+bool vmap_moved_get(void);
+void vmap_moved_put(void);
+
+#endif
