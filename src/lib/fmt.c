@@ -12,6 +12,8 @@
 
 #define LINE_MAX_BYTES 1024
 
+static int output_fd = 2; /* of fmt_print(); written at start-up only */
+
 struct out {
 	char *buf;
 	size_t size; /* with room for the final 0 */
@@ -164,7 +166,15 @@ void fmt_print(const char *format, ...)
 	va_start(args, format);
 	size_t len = fmt_vformat(line, sizeof(line), format, args);
 	va_end(args);
-	port_write(2, line, len);
+	port_write(output_fd, line, len);
+}
+
+void fmt_keep_output(void)
+{
+	int fd = port_dup(2);
+
+	if (fd >= 0)
+		output_fd = fd;
 }
 
 void fmt_warn(const char *format, ...)

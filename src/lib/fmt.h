@@ -18,6 +18,11 @@ size_t fmt_format(char *buf, size_t size, const char *format, ...) printf_like(3
 
 /* Write one formatted piece of at most 1023 bytes to standard error. */
 void fmt_print(const char *format, ...) printf_like(1, 2);
+/*
+ * From now on fmt_print() writes to what is standard error at this moment,
+ * whatever the program does with descriptor 2 later.
+ */
+void fmt_keep_output(void);
 /* One line to standard error: "libkmalloc: " + text + newline. */
 void fmt_warn(const char *format, ...) printf_like(1, 2);
 

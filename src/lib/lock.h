@@ -36,12 +36,12 @@
 enum lock_rank {
 	LOCK_RANK_INIT = 1, /* start-up, once */
 	LOCK_RANK_PERCPU,   /* the tables of per-CPU areas: populate, drain */
-	LOCK_RANK_AREA,     /* one area, in locked mode */
-	LOCK_RANK_BARN,     /* a cache's lists of full and empty sheaves */
+	LOCK_RANK_AREA,	    /* one area, in locked mode */
+	LOCK_RANK_BARN,	    /* a cache's lists of full and empty sheaves */
 	LOCK_RANK_CACHE,    /* a cache's partial list and its slabs' bitmaps */
 	LOCK_RANK_VMALLOC,  /* vmap areas and their address table */
-	LOCK_RANK_ZONE,     /* buddy lists and the memory map */
-	LOCK_RANK_META,     /* metadata pools; nothing is taken under it */
+	LOCK_RANK_ZONE,	    /* buddy lists and the memory map */
+	LOCK_RANK_META,	    /* metadata pools; nothing is taken under it */
 };
 
 struct lock {

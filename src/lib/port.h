@@ -15,6 +15,8 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value);
 void port_futex_wake(_Atomic uint32_t *word, int count);
 /* Write all of buf to a file descriptor, as far as the system lets it. */
 void port_write(int fd, const char *buf, size_t len);
+/* A second descriptor, closed by exec, for the same open file; negative: none. */
+int port_dup(int fd);
 /* Die by SIGABRT, without running anything of the program's. */
 _Noreturn void port_abort(void);
 /* The calling process, for reports. */

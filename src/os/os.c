@@ -16,9 +16,11 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -38,6 +40,7 @@
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
 #endif
+#define PORT_DUP_FROM 100	  /* away from the numbers that programs count on */
 #define RSEQ_FEATURE_SIZE_AUXV 27 /* AT_RSEQ_FEATURE_SIZE */
 #define MEMBARRIER_RSEQ (1 << 7)
 #define MEMBARRIER_REGISTER_RSEQ (1 << 8)
@@ -168,7 +171,7 @@ uint64_t os_clock_ms(void)
 
 size_t os_address_space_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = { 0 };
 
 	if (call(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0, 0) != 0 ||
 	    limit.rlim_cur == RLIM_INFINITY)
@@ -178,7 +181,7 @@ size_t os_address_space_limit(void)
 
 size_t os_total_ram(void)
 {
-	struct sysinfo info;
+	struct sysinfo info = { 0 };
 
 	if (call(SYS_sysinfo, (long)&info, 0, 0, 0, 0, 0) != 0)
 		return 1UL << 30;
@@ -187,7 +190,7 @@ size_t os_total_ram(void)
 
 unsigned os_nr_cpus(void)
 {
-	unsigned long mask[128]; /* 8192 CPUs, the most that Linux builds for */
+	unsigned long mask[128] = { 0 }; /* 8192 CPUs, the most that Linux builds for */
 	long bytes = call(SYS_sched_getaffinity, 0, sizeof(mask), (long)mask, 0, 0, 0);
 	unsigned count = 0;
 
@@ -246,6 +249,19 @@ const char *os_program(void)
 	return name ? name : "?";
 }
 
+uint64_t os_block_signals(void)
+{
+	uint64_t all = ~0UL, old = 0;
+
+	call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&old, sizeof(all), 0, 0);
+	return old;
+}
+
+void os_restore_signals(uint64_t mask)
+{
+	call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof(mask), 0, 0);
+}
+
 int os_membarrier_rseq(void)
 {
 	long ret = call(SYS_membarrier, MEMBARRIER_RSEQ, 0, 0, 0, 0, 0);
@@ -297,6 +313,11 @@ void port_write(int fd, const char *buf, size_t len)
 		buf += ret;
 		len -= (size_t)ret;
 	}
+}
+
+int port_dup(int fd)
+{
+	return (int)call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, PORT_DUP_FROM, 0, 0, 0);
 }
 
 _Noreturn void port_abort(void)

@@ -7,7 +7,8 @@
  * 0 or -errno, or a pointer or NULL.
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
- * mprotect, madvise and futex (a seccomp filter may allow nothing else).
+ * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
+ * calls vfork itself, rt_sigprocmask.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -78,6 +79,10 @@ const char *os_getenv(const char *name);
 size_t os_rseq_feature_size(void);
 /* Text at exec of this program's name, for reports; never NULL. */
 const char *os_program(void);
+
+/* Around vfork: block all signals of the thread, and set the mask as it was. */
+uint64_t os_block_signals(void);
+void os_restore_signals(uint64_t mask);
 
 /* [asked] Restart every rseq critical section of this process. 0; -ENOSYS; -EPERM. */
 int os_membarrier_rseq(void);

@@ -44,11 +44,10 @@ struct free_area {
 };
 
 static struct lock zone_lock;
-static struct free_area areas[2];	 /* DIRTY, CLEAN */
-static struct list_head offline;	 /* head descriptors of unmapped sections */
-static size_t nr_online;		 /* sections mapped */
+static struct free_area areas[2]; /* DIRTY, CLEAN */
+static struct list_head offline;  /* head descriptors of unmapped sections */
+static size_t nr_online;	  /* sections mapped */
 static size_t purged_bytes;
-
 
 static size_t block_bytes(unsigned order)
 {
@@ -236,8 +235,7 @@ static unsigned isolate_locked(enum page_purge what, struct page **batch)
 
 	for (unsigned order = NR_ORDERS; order-- > 0;) {
 		while (n < PURGE_BATCH && !list_empty(&area->list[order])) {
-			struct page *page =
-				list_entry(area->list[order].prev, struct page, list);
+			struct page *page = list_entry(area->list[order].prev, struct page, list);
 
 			if (!purge_due_locked(page, what))
 				break;

@@ -35,7 +35,7 @@ struct meta_free {
 static struct lock meta_lock;
 /* all guarded by meta_lock */
 static struct meta_free *pools[NR_POOLS];
-static char *region;	  /* where the next piece is cut; zero memory */
+static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
 static size_t mapped;
 

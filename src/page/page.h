@@ -54,9 +54,9 @@ struct page {
 
 /* What free() reads. Written at start-up and, nr_granules, when the window grows. */
 struct page_window {
-	uintptr_t base;	     /* address of granule 0 */
-	size_t nr_granules;  /* granules below this have a byte in kmap */
-	uint8_t *kmap;	     /* owner byte of each granule */
+	uintptr_t base;	    /* address of granule 0 */
+	size_t nr_granules; /* granules below this have a byte in kmap */
+	uint8_t *kmap;	    /* owner byte of each granule */
 	struct page **sections;
 	size_t max_granules; /* size of the window */
 };
@@ -71,14 +71,22 @@ static always_inline size_t page_granule_of(const void *ptr)
 	return ((uintptr_t)ptr - window.base) >> GRANULE_SHIFT;
 }
 
-/* The owner byte of an address; 0 for what is not ours. Follows nothing. */
+#define OBJECT_ALIGN_SHIFT 4
+
+/*
+ * The owner byte of an address; 0 for what is not ours, and for what is not
+ * aligned as every object is: its low bits, rotated to the top, make it a
+ * granule past the end. Follows nothing.
+ */
 static always_inline unsigned page_owner(const void *ptr)
 {
-	size_t granule = page_granule_of(ptr);
+	uintptr_t offset = (uintptr_t)ptr - window.base;
+	size_t granule = (offset >> OBJECT_ALIGN_SHIFT | offset << (64 - OBJECT_ALIGN_SHIFT)) >>
+			 (GRANULE_SHIFT - OBJECT_ALIGN_SHIFT);
 
 	return granule < __atomic_load_n(&window.nr_granules, __ATOMIC_RELAXED) ?
-			     window.kmap[granule] :
-			     0;
+		       window.kmap[granule] :
+		       0;
 }
 
 /* The descriptor of a granule below nr_granules that has, or had, an owner. */
@@ -113,10 +121,10 @@ size_t page_purge(enum page_purge what);
 size_t page_offline(void);
 
 struct page_stat {
-	size_t mapped;	    /* bytes of online sections */
-	size_t free_dirty;  /* bytes */
-	size_t free_clean;  /* bytes */
-	size_t purged;	    /* bytes given back so far */
+	size_t mapped;	   /* bytes of online sections */
+	size_t free_dirty; /* bytes */
+	size_t free_clean; /* bytes */
+	size_t purged;	   /* bytes given back so far */
 };
 
 void page_stat(struct page_stat *stat);

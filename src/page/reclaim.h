@@ -9,8 +9,8 @@
 #include "lib/compiler.h"
 
 enum reclaim {
-	RECLAIM_AGE,   /* what has been idle for longer than reclaim.age_ms */
-	RECLAIM_ALL,   /* everything: malloc_trim, or before ENOMEM */
+	RECLAIM_AGE, /* what has been idle for longer than reclaim.age_ms */
+	RECLAIM_ALL, /* everything: malloc_trim, or before ENOMEM */
 };
 
 struct shrinker {

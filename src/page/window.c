@@ -43,7 +43,6 @@ struct page_window window hidden;
 static size_t kmap_committed;	  /* bytes of kmap that may be read */
 static size_t sections_committed; /* bytes of the section table */
 
-
 bool window_init(uintptr_t base, size_t size)
 {
 	size_t granules = size >> GRANULE_SHIFT;
@@ -149,7 +148,8 @@ size_t window_online(size_t count, size_t *first)
 			return 0;
 		for (size_t i = 0; i < count; i++) {
 			if (!describe_section(section + i)) {
-				os_unmap(section_address(section + i), (count - i) << SECTION_SHIFT);
+				os_unmap(section_address(section + i), (count - i)
+									       << SECTION_SHIFT);
 				count = i;
 			}
 		}

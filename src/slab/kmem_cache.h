@@ -34,10 +34,10 @@ struct kmem_cache {
 	uint32_t reciprocal;  /* 2^32 / size, rounded up */
 	uint16_t nr_objects;  /* in a slab */
 	uint8_t index;
-	uint8_t order;	      /* of a slab, in granules */
-	uint8_t capacity;     /* of a sheaf */
-	uint8_t batch;	      /* objects that a refill takes at once */
-	uint8_t max_full;     /* full sheaves that the barn keeps */
+	uint8_t order;	  /* of a slab, in granules */
+	uint8_t capacity; /* of a sheaf */
+	uint8_t batch;	  /* objects that a refill takes at once */
+	uint8_t max_full; /* full sheaves that the barn keeps */
 	char name[15];
 
 	struct barn barn __attribute__((aligned(64)));

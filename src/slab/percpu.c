@@ -73,17 +73,18 @@ static enum percpu_mode mode;
 static const char *mode_reason;
 static struct lock percpu_lock;
 static struct lock area_locks[LOCKED_AREAS_MAX];
-static unsigned nr_locked_areas;	    /* locked mode: areas dealt out */
-static _Atomic unsigned next_slot;	    /* locked mode: the next thread's */
-static uintptr_t areas[RSEQ_NR_CPUS];	    /* offsets; 0: none yet. Guarded by percpu_lock */
-static unsigned nr_areas;		    /* highest index with an area, + 1 */
+static unsigned nr_locked_areas;      /* locked mode: areas dealt out */
+static _Atomic unsigned next_slot;    /* locked mode: the next thread's */
+static uintptr_t areas[RSEQ_NR_CPUS]; /* offsets; 0: none yet. Guarded by percpu_lock */
+static unsigned nr_areas;	      /* highest index with an area, + 1 */
 static _Atomic bool diverted;
 static _Atomic unsigned short holds[RSEQ_NR_CPUS]; /* vfork children with that stale index */
 static _Atomic bool publishing;
 
 static _Thread_local unsigned locked_slot initial_exec; /* index + 1; 0: not dealt yet */
 static _Thread_local unsigned short percpu_vfork_depth initial_exec;
-static _Thread_local unsigned vfork_index initial_exec; /* what the child holds; valid at depth > 0 */
+static _Thread_local unsigned vfork_index
+	initial_exec; /* what the child holds; valid at depth > 0 */
 
 static uintptr_t *area_at(uintptr_t offset)
 {

@@ -28,8 +28,8 @@
 #define SPARE_FULL 1UL
 
 struct percpu {
-	uintptr_t empty[PERCPU_WORDS];	 /* the shared all-empty area; never written after start-up */
-	uintptr_t hit[RSEQ_NR_CPUS];	 /* offsets of the areas from `empty` */
+	uintptr_t empty[PERCPU_WORDS]; /* the shared all-empty area; never written after start-up */
+	uintptr_t hit[RSEQ_NR_CPUS];   /* offsets of the areas from `empty` */
 	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
 };
 

@@ -245,7 +245,7 @@ void slab_drop_empty(struct kmem_cache *cache)
 
 	list_init(&gone);
 	lock_acquire(&cache->lock);
-	list_for_each_entry_safe (slab, next, &cache->partial, list) {
+	list_for_each_entry_safe(slab, next, &cache->partial, list) {
 		if (slab->inuse)
 			continue;
 		remove_partial_locked(cache, slab);
@@ -253,7 +253,7 @@ void slab_drop_empty(struct kmem_cache *cache)
 		list_add(&slab->list, &gone);
 	}
 	lock_release(&cache->lock);
-	list_for_each_entry_safe (slab, next, &gone, list) {
+	list_for_each_entry_safe(slab, next, &gone, list) {
 		list_del(&slab->list);
 		slab_destroy(cache, slab, GFP_KERNEL);
 	}

@@ -135,6 +135,7 @@ static void hand_out_locked(struct vmap_area *area)
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.bytes += area->span;
 	vmalloc_counts.nr_alloc++;
+	vmalloc_counts.bytes_alloc += area->span - os_page_size;
 }
 
 void vmalloc_take_back_locked(struct vmap_area *area)
@@ -254,12 +255,10 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 	return (void *)area->addr;
 }
 
-/* The live area that starts at ptr; NULL: there is none. */
-struct vmap_area *vmalloc_lookup_locked(const void *ptr)
+struct vmap_area *vmalloc_lookup(const void *ptr)
 {
 	struct vmap_area *area = vmap_find((uintptr_t)ptr);
 
-	lock_assert_held(&vmap_lock);
 	if (!area || area->addr != (uintptr_t)ptr)
 		return NULL;
 	return area;
@@ -286,7 +285,7 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 	if (!lock_get(&vmap_lock, gfp))
 		return VFREE_BUSY;
 
-	struct vmap_area *area = vmalloc_lookup_locked(ptr);
+	struct vmap_area *area = vmalloc_lookup(ptr);
 
 	if (area && (area->state == VMAP_LAZY || area->state == VMAP_MOVING))
 		die("BUG vmalloc: Area already free: %p (double free)", ptr);
@@ -313,19 +312,15 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 	return VFREE_DONE;
 }
 
-size_t vmalloc_size(const void *ptr, gfp_t gfp)
+/*
+ * Without the lock: the struct of a live area is changed by its owner alone, who
+ * is the caller; for any other address the worst is a wrong answer.
+ */
+size_t vmalloc_size(const void *ptr)
 {
-	size_t size = 0;
+	const struct vmap_area *area = vmalloc_lookup(ptr);
 
-	if (!lock_get(&vmap_lock, gfp))
-		return 0;
-
-	struct vmap_area *area = vmalloc_lookup_locked(ptr);
-
-	if (area && area->state == VMAP_BUSY)
-		size = area->span - os_page_size;
-	lock_release(&vmap_lock);
-	return size;
+	return area && area->state == VMAP_BUSY ? area->span - os_page_size : 0;
 }
 
 void vmalloc_stat(struct vmalloc_stat *stat)
@@ -338,5 +333,6 @@ void vmalloc_stat(struct vmalloc_stat *stat)
 	stat->purged = vmalloc_counts.purged;
 	stat->nr_alloc = vmalloc_counts.nr_alloc;
 	stat->nr_free = vmalloc_counts.nr_free;
+	stat->bytes_alloc = vmalloc_counts.bytes_alloc;
 	lock_release(&vmap_lock);
 }

@@ -27,8 +27,8 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed);
  */
 enum vfree { VFREE_DONE, VFREE_NOT_AREA, VFREE_BUSY };
 enum vfree vfree_area(void *ptr, gfp_t gfp);
-/* Usable bytes of an area, constant for its life; 0: not the start of one. */
-size_t vmalloc_size(const void *ptr, gfp_t gfp);
+/* Usable bytes of an area, constant for its life; 0: not the start of one. Any context. */
+size_t vmalloc_size(const void *ptr);
 /*
  * Change the size of an area, keeping the bytes up to the smaller size: in
  * place, or by moving its pages. NULL: no memory, the area is as before.
@@ -43,6 +43,7 @@ struct vmalloc_stat {
 	size_t purged;	 /* bytes given back so far */
 	size_t nr_alloc; /* areas handed out so far */
 	size_t nr_free;
+	size_t bytes_alloc; /* of all areas handed out so far */
 };
 
 void vmalloc_stat(struct vmalloc_stat *stat);

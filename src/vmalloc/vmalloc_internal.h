@@ -15,6 +15,7 @@ struct vmalloc_counts {
 	size_t nr_areas; /* live */
 	size_t bytes;	 /* spans of live areas */
 	size_t nr_alloc;
+	size_t bytes_alloc; /* spans of all areas handed out, growth included */
 	size_t nr_free;
 	size_t purged;
 };
@@ -28,8 +29,11 @@ static inline size_t vmalloc_span(size_t size)
 }
 
 uint32_t vmalloc_stamp(void);
-/* The range whose first address is ptr, in any state; NULL: none. vmap_lock held. */
-struct vmap_area *vmalloc_lookup_locked(const void *ptr);
+/*
+ * The range whose first address is ptr, in any state; NULL: none. With vmap_lock
+ * for any address; without it for a live area of the caller's.
+ */
+struct vmap_area *vmalloc_lookup(const void *ptr);
 /* A busy area becomes MOVING and is no longer counted. vmap_lock held. */
 void vmalloc_take_back_locked(struct vmap_area *area);
 /* Addresses, not mapped: MOVING. NULL: none are left. Without vmap_lock. */

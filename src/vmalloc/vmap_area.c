@@ -24,6 +24,7 @@
 
 #include "os/os.h"
 #include "page/meta.h"
+#include "vmalloc/vmap_guard.h"
 
 #define LEAF_SHIFT 30 /* 1 GiB of the window */
 #define LEAF_BYTES (1UL << LEAF_SHIFT)
@@ -117,7 +118,7 @@ struct vmap_area *vmap_find(uintptr_t addr)
 {
 	struct vmap_area **entry;
 
-	if (addr < vmap_base || addr >= vmap_top)
+	if (addr < vmap_base || addr >= __atomic_load_n(&vmap_top, __ATOMIC_RELAXED))
 		return NULL;
 	entry = leaf_entry(addr);
 	return entry ? *entry : NULL;
@@ -184,6 +185,8 @@ void vmap_join(struct vmap_area *area, struct vmap_area *upper)
 	area->span += upper->span;
 	area->guard = upper->guard;
 	table_set(area);
+	if (upper->moved)
+		vmap_moved_put();
 	upper->addr = 0; /* a stale entry must not match */
 	meta_free(upper, sizeof(*upper), GFP_ATOMIC);
 }
@@ -239,6 +242,8 @@ struct vmap_area *vmap_split(struct vmap_area *area, size_t span, gfp_t gfp)
 		return NULL;
 	upper->guard = area->guard;
 	upper->moved = area->moved;
+	if (upper->moved)
+		vmap_moved_add();
 	upper->zeroed = area->zeroed;
 	area->span = span;
 	area->guard = VMAP_GUARD_NONE;
@@ -261,7 +266,7 @@ static struct vmap_area *best_in_bin(struct list_head *list, size_t span, size_t
 	struct vmap_area *area, *best = NULL;
 	unsigned scanned = 0;
 
-	list_for_each_entry (area, list, bin) {
+	list_for_each_entry(area, list, bin) {
 		if (fit(area, span, align) != SIZE_MAX && (!best || area->span < best->span))
 			best = area;
 		if (++scanned == SCAN_MAX || (best && best->span == span))

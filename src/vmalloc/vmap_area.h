@@ -32,13 +32,13 @@ struct vmap_area {
 	struct list_head bin; /* of its state and size: LAZY and HOLE */
 	struct list_head age; /* LAZY and not zeroed, oldest last */
 	uintptr_t addr;
-	size_t span;	      /* bytes, the guard page at its end included */
-	uint8_t state;	      /* enum vmap_state */
-	uint8_t guard;	      /* enum vmap_guard: of the last page */
-	bool moved;	      /* its pages came by mremap: a VMA of its own, followed by a gap */
-	bool zeroed;	      /* LAZY: reads as zero, not resident */
-	bool rest;	      /* LAZY: what was left of a larger one */
-	uint32_t stamp;	      /* LAZY: when it was freed, in units of 256 ms */
+	size_t span;	/* bytes, the guard page at its end included */
+	uint8_t state;	/* enum vmap_state */
+	uint8_t guard;	/* enum vmap_guard: of the last page */
+	bool moved;	/* its pages came by mremap: a VMA of its own, followed by a gap */
+	bool zeroed;	/* LAZY: reads as zero, not resident */
+	bool rest;	/* LAZY: what was left of a larger one */
+	uint32_t stamp; /* LAZY: when it was freed, in units of 256 ms */
 };
 
 extern struct lock vmap_lock;

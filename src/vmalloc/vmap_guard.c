@@ -111,6 +111,11 @@ bool vmap_moved_get(void)
 	return false;
 }
 
+void vmap_moved_add(void)
+{
+	atomic_fetch_add_explicit(&nr_moved, 1, memory_order_relaxed);
+}
+
 void vmap_moved_put(void)
 {
 	atomic_fetch_sub_explicit(&nr_moved, 1, memory_order_relaxed);

@@ -16,8 +16,10 @@ void vmap_guard_install(struct vmap_area *area);
 bool vmap_guard_remove(struct vmap_area *area);
 /* Unmap a range whole. False: the system refused (VMA limit). */
 bool vmap_unmap(struct vmap_area *area);
-/* Note that an area became a VMA of its own; false: there are too many. */
+/* Count an area that becomes a VMA of its own; false, and not counted: there are too many. */
 bool vmap_moved_get(void);
+/* Count one whatever the bound (a moved range was cut in two), and one less. */
+void vmap_moved_add(void);
 void vmap_moved_put(void);
 
 #endif

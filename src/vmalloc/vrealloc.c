@@ -127,6 +127,7 @@ static bool grow_in_place(struct vmap_area *area, size_t span)
 	}
 	lock_acquire(&vmap_lock);
 	vmalloc_counts.bytes += next->span;
+	vmalloc_counts.bytes_alloc += next->span;
 	vmap_join(area, next);
 	lock_release(&vmap_lock);
 	vmap_guard_install(area);
@@ -194,6 +195,7 @@ static void *move(struct vmap_area *old, size_t span)
 	to->state = VMAP_BUSY;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.nr_alloc++;
+	vmalloc_counts.bytes_alloc += to->span - os_page_size;
 	vmalloc_counts.bytes += to->span;
 	if (!moved)
 		vmap_put_lazy(old, vmalloc_stamp());
@@ -220,10 +222,7 @@ void *vrealloc_area(void *ptr, size_t size, gfp_t gfp)
 	if (size > vmap_end - vmap_base)
 		return NULL;
 	span = vmalloc_span(size);
-	if (!lock_get(&vmap_lock, gfp))
-		return NULL;
-	area = vmalloc_lookup_locked(ptr);
-	lock_release(&vmap_lock);
+	area = vmalloc_lookup(ptr);
 	if (!area || area->state != VMAP_BUSY)
 		return NULL;
 	if (span <= area->span) {

@@ -78,7 +78,7 @@ extern struct rseq_abi rseq_abi __attribute__((visibility("hidden")));
 
 #define RSEQ_INPUTS(base_, table_)                                                                 \
 	[cs] "r"(rseq_abi.cs), [index] "r"(rseq_abi.index), [base] "r"(base_),                     \
-	    [table] "i"(table_), [nr_cpus] "i"(RSEQ_NR_CPUS)
+		[table] "i"(table_), [nr_cpus] "i"(RSEQ_NR_CPUS)
 
 /*
  * Pop the object on top of sheaf `slot` of this CPU.
@@ -91,21 +91,21 @@ extern struct rseq_abi rseq_abi __attribute__((visibility("hidden")));
  * The result is undefined on a miss.
  */
 static inline __attribute__((__always_inline__)) bool rseq_pop(const void *base, size_t table,
-							   size_t slot, void **result)
+							       size_t slot, void **result)
 {
 	uintptr_t area, top;
 	void *object;
 
-	__asm__ goto(RSEQ_BEGIN "movq (%[area], %[slot], 8), %[top]\n\t"
-				"movq -8(%[top]), %[object]\n\t"
-				"testb $1, %b[object]\n\t"
-				"jnz %l[miss]\n\t"
-				"subq $8, %[top]\n\t"
-				"movq %[top], (%[area], %[slot], 8)" RSEQ_END
-		     : [area] "=&r"(area), [top] "=&r"(top), [object] "=&r"(object)
-		     : RSEQ_INPUTS(base, table), [slot] "r"(slot)
-		     : "memory", "cc"
-		     : miss);
+	__asm__ __volatile__ goto(RSEQ_BEGIN "movq (%[area], %[slot], 8), %[top]\n\t"
+					     "movq -8(%[top]), %[object]\n\t"
+					     "testb $1, %b[object]\n\t"
+					     "jnz %l[miss]\n\t"
+					     "subq $8, %[top]\n\t"
+					     "movq %[top], (%[area], %[slot], 8)" RSEQ_END
+				  : [area] "=&r"(area), [top] "=&r"(top), [object] "=&r"(object)
+				  : RSEQ_INPUTS(base, table), [slot] "r"(slot)
+				  : "memory", "cc"
+				  : miss);
 	*result = object;
 	return true;
 miss:
@@ -121,20 +121,20 @@ miss:
  *	commit: area[slot] = top + 1;
  */
 static inline __attribute__((__always_inline__)) bool rseq_push(const void *base, size_t table,
-							    size_t slot, void *object)
+								size_t slot, void *object)
 {
 	uintptr_t area, top;
 
-	__asm__ goto(RSEQ_BEGIN "movq (%[area], %[slot], 8), %[top]\n\t"
-				"testb $1, (%[top])\n\t"
-				"jnz %l[miss]\n\t"
-				"movq %[object], (%[top])\n\t"
-				"addq $8, %[top]\n\t"
-				"movq %[top], (%[area], %[slot], 8)" RSEQ_END
-		     : [area] "=&r"(area), [top] "=&r"(top)
-		     : RSEQ_INPUTS(base, table), [slot] "r"(slot), [object] "r"(object)
-		     : "memory", "cc"
-		     : miss);
+	__asm__ __volatile__ goto(RSEQ_BEGIN "movq (%[area], %[slot], 8), %[top]\n\t"
+					     "testb $1, (%[top])\n\t"
+					     "jnz %l[miss]\n\t"
+					     "movq %[object], (%[top])\n\t"
+					     "addq $8, %[top]\n\t"
+					     "movq %[top], (%[area], %[slot], 8)" RSEQ_END
+				  : [area] "=&r"(area), [top] "=&r"(top)
+				  : RSEQ_INPUTS(base, table), [slot] "r"(slot), [object] "r"(object)
+				  : "memory", "cc"
+				  : miss);
 	return true;
 miss:
 	return false;
@@ -152,16 +152,16 @@ static inline bool rseq_cmpxchg(const void *base, size_t table, size_t word, uin
 {
 	uintptr_t area;
 
-	__asm__ goto(RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
-				"je %l[miss]\n\t"
-				"cmpq %[expected], (%[area], %[word], 8)\n\t"
-				"jne %l[miss]\n\t"
-				"movq %[desired], (%[area], %[word], 8)" RSEQ_END
-		     : [area] "=&r"(area)
-		     : RSEQ_INPUTS(base, table), [word] "r"(word), [expected] "r"(expected),
-		       [desired] "r"(desired)
-		     : "memory", "cc"
-		     : miss);
+	__asm__ __volatile__ goto(RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
+					     "je %l[miss]\n\t"
+					     "cmpq %[expected], (%[area], %[word], 8)\n\t"
+					     "jne %l[miss]\n\t"
+					     "movq %[desired], (%[area], %[word], 8)" RSEQ_END
+				  : [area] "=&r"(area)
+				  : RSEQ_INPUTS(base, table), [word] "r"(word),
+				    [expected] "r"(expected), [desired] "r"(desired)
+				  : "memory", "cc"
+				  : miss);
 	return true;
 miss:
 	return false;
@@ -181,17 +181,18 @@ static inline bool rseq_replace_empty(const void *base, size_t table, size_t slo
 {
 	uintptr_t area, found;
 
-	__asm__ goto(RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
-				"je %l[miss]\n\t"
-				"movq (%[area], %[slot], 8), %[found]\n\t"
-				"movq -8(%[found]), %[found]\n\t"
-				"testb $1, %b[found]\n\t"
-				"jz %l[miss]\n\t"
-				"movq %[desired], (%[area], %[slot], 8)" RSEQ_END
-		     : [area] "=&r"(area), [found] "=&r"(found)
-		     : RSEQ_INPUTS(base, table), [slot] "r"(slot), [desired] "r"(desired)
-		     : "memory", "cc"
-		     : miss);
+	__asm__ __volatile__ goto(
+		RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
+			   "je %l[miss]\n\t"
+			   "movq (%[area], %[slot], 8), %[found]\n\t"
+			   "movq -8(%[found]), %[found]\n\t"
+			   "testb $1, %b[found]\n\t"
+			   "jz %l[miss]\n\t"
+			   "movq %[desired], (%[area], %[slot], 8)" RSEQ_END
+		: [area] "=&r"(area), [found] "=&r"(found)
+		: RSEQ_INPUTS(base, table), [slot] "r"(slot), [desired] "r"(desired)
+		: "memory", "cc"
+		: miss);
 	*sentinel = found;
 	return true;
 miss:
@@ -205,22 +206,23 @@ miss:
  *	if (!(sentinel & 1)) miss;
  *	commit: area[slot] = desired;
  */
-static inline bool rseq_replace_full(const void *base, size_t table, size_t slot,
-				     uintptr_t desired, uintptr_t *sentinel)
+static inline bool rseq_replace_full(const void *base, size_t table, size_t slot, uintptr_t desired,
+				     uintptr_t *sentinel)
 {
 	uintptr_t area, found;
 
-	__asm__ goto(RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
-				"je %l[miss]\n\t"
-				"movq (%[area], %[slot], 8), %[found]\n\t"
-				"movq (%[found]), %[found]\n\t"
-				"testb $1, %b[found]\n\t"
-				"jz %l[miss]\n\t"
-				"movq %[desired], (%[area], %[slot], 8)" RSEQ_END
-		     : [area] "=&r"(area), [found] "=&r"(found)
-		     : RSEQ_INPUTS(base, table), [slot] "r"(slot), [desired] "r"(desired)
-		     : "memory", "cc"
-		     : miss);
+	__asm__ __volatile__ goto(
+		RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
+			   "je %l[miss]\n\t"
+			   "movq (%[area], %[slot], 8), %[found]\n\t"
+			   "movq (%[found]), %[found]\n\t"
+			   "testb $1, %b[found]\n\t"
+			   "jz %l[miss]\n\t"
+			   "movq %[desired], (%[area], %[slot], 8)" RSEQ_END
+		: [area] "=&r"(area), [found] "=&r"(found)
+		: RSEQ_INPUTS(base, table), [slot] "r"(slot), [desired] "r"(desired)
+		: "memory", "cc"
+		: miss);
 	*sentinel = found;
 	return true;
 miss:

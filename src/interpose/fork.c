@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork.c - fork and vfork around the allocator.
+ *
+ * fork: the C library's handlers. Before: all locks are taken, in rank order, so the
+ * child gets a heap that nobody was changing. After: the parent releases them,
+ * the child resets them, and forgets other threads' vfork children. Registered
+ * in the first constructor of the process, so our `prepare` runs last and our
+ * `child` first, and other handlers may allocate.
+ *
+ * vfork: see vfork.S, which calls the three functions here. The child borrows its
+ * parent's memory and stack but has no rseq registration; it must leave
+ * the per-CPU areas alone before it does anything else. Signals are blocked over the
+ * call, so that no handler allocates in the child before that.
+ *
+ * clone(CLONE_VM) by hand, without CLONE_THREAD and not by the C library, is not seen
+ * here: such a child may not allocate (docs/limits.md).
+ */
+#include "interpose/fork.h"
+
+#include "lib/lock.h"
+#include "os/os.h"
+#include "slab/percpu.h"
+
+#include <errno.h>
+
+/* The C library's own registration; pthread_atfork() would need a static part of it. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+			     void *dso_handle);
+extern void *__dso_handle hidden;
+
+static void fork_child(void)
+{
+	lock_fork_child();
+	percpu_fork_child();
+}
+
+void fork_register(void)
+{
+	__register_atfork(lock_fork_prepare, lock_fork_parent, fork_child, &__dso_handle);
+}
+
+uint64_t vfork_prepare(void)
+{
+	return os_block_signals();
+}
+
+void vfork_child(uint64_t mask)
+{
+	percpu_vfork_child();
+	os_restore_signals(mask);
+}
+
+int vfork_parent(uint64_t mask, long ret)
+{
+	if (ret > 0)
+		percpu_vfork_parent();
+	os_restore_signals(mask);
+	if (ret >= 0)
+		return (int)ret;
+	errno = (int)-ret;
+	return -1;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * init.c - what the library does once the process is up, and when it ends.
+ *
+ * The allocator itself starts with the first request (kmalloc/start.c). Here,
+ * in the first constructor of the process (-z initfirst): fork handlers, and, only
+ * when asked for by parameter, the kswapd thread. At the end: statistics, when asked for.
+ *
+ * kswapd mirrors mm/vmscan.c's in name and purpose: it returns aged memory while
+ * the program is idle. A thread does not survive fork: the child starts its own.
+ */
+#include "interpose/fork.h"
+#include "kmalloc/kvmalloc.h"
+#include "kmalloc/start.h"
+#include "kmalloc/stat.h"
+#include "lib/fmt.h"
+#include "lib/param.h"
+#include "os/os.h"
+#include "page/reclaim.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#define KSWAPD_STACK (64UL << 10)
+
+static void *kswapd(void *unused)
+{
+	size_t period = params.reclaim_age_ms / 4;
+
+	for (;;) {
+		os_sleep_ms(period ? period : 1);
+		reclaim_run(RECLAIM_AGE);
+	}
+	return unused;
+}
+
+static void kswapd_start(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, old;
+	int err;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, KSWAPD_STACK);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* the program's signals are not for it */
+	err = pthread_create(&thread, &attr, kswapd, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (err)
+		fmt_warn("kswapd: no thread could be started (error %d): memory goes back only "
+			 "while the program allocates",
+			 err);
+}
+
+static __attribute__((constructor)) void init(void)
+{
+	fork_register();
+	if (!kmalloc_start())
+		return;
+	if (params.kswapd) {
+		kswapd_start();
+		pthread_atfork(NULL, NULL, kswapd_start);
+	}
+}
+
+static __attribute__((destructor)) void fini(void)
+{
+	if (params.stat)
+		stat_print();
+}

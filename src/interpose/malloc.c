@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc.c - the C, POSIX and glibc entry points.
+ *
+ * Each is a forwarder: overflow checks, errno, and the standard's result for
+ * odd arguments; what the sizes mean is kmalloc/'s matter. Where the standards
+ * leave a choice, glibc's is taken, since that is what the programs were built
+ * with: realloc(p, 0) frees and returns NULL; malloc(0) is an object; an
+ * alignment that is no power of two is rounded up by memalign and aligned_alloc.
+ *
+ * errno: ENOMEM on failure of what returns a pointer; posix_memalign returns
+ * its error and leaves errno alone; free never touches it.
+ *
+ * Context: any, see kmalloc/kvmalloc.h. No state here.
+ */
+#include "interpose/malloc.h"
+
+#include "kmalloc/kvmalloc.h"
+#include "os/os.h"
+
+#include <errno.h>
+
+static cold_path void *no_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+static cold_path void *malloc_slow(size_t size)
+{
+	int saved = errno;
+	void *object = kvmalloc_slow(size, NULL);
+
+	errno = saved;
+	return object ? object : no_memory();
+}
+
+exported void *malloc(size_t size)
+{
+	void *object;
+
+	if (likely(kmalloc_hit(size, &object)))
+		return object;
+	return malloc_slow(size);
+}
+
+exported void free(void *ptr)
+{
+	kvfree(ptr);
+}
+
+exported void *calloc(size_t count, size_t size)
+{
+	size_t bytes;
+	void *object;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
+		return no_memory();
+	object = kvzalloc(bytes);
+	return likely(object != NULL) ? object : no_memory();
+}
+
+exported void *realloc(void *ptr, size_t size)
+{
+	void *object;
+
+	if (!ptr)
+		return malloc(size);
+	if (!size) {
+		kvfree(ptr);
+		return NULL;
+	}
+	object = kvrealloc(ptr, size);
+	return likely(object != NULL) ? object : no_memory();
+}
+
+exported void *reallocarray(void *ptr, size_t count, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
+		return no_memory();
+	return realloc(ptr, bytes);
+}
+
+/* The next power of two; 0: there is none. */
+static size_t round_up_alignment(size_t align)
+{
+	if (align <= KMALLOC_MIN_SIZE)
+		return KMALLOC_MIN_SIZE;
+	if (is_power_of_2(align))
+		return align;
+	return align > SIZE_MAX / 2 + 1 ? 0 : 2UL << ilog2(align);
+}
+
+exported void *memalign(size_t align, size_t size)
+{
+	void *object;
+
+	align = round_up_alignment(align);
+	if (unlikely(!align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	object = kvmalloc_aligned(size, align);
+	return likely(object != NULL) ? object : no_memory();
+}
+
+exported void *aligned_alloc(size_t align, size_t size)
+{
+	return memalign(align, size);
+}
+
+exported int posix_memalign(void **out, size_t align, size_t size)
+{
+	void *object;
+
+	if (unlikely(!is_power_of_2(align) || align % sizeof(void *)))
+		return EINVAL;
+	object = kvmalloc_aligned(size, align);
+	if (unlikely(!object))
+		return ENOMEM;
+	*out = object;
+	return 0;
+}
+
+exported void *valloc(size_t size)
+{
+	return memalign(os_page_size, size);
+}
+
+exported void *pvalloc(size_t size)
+{
+	if (unlikely(size > SIZE_MAX - os_page_size))
+		return no_memory();
+	return memalign(os_page_size, align_up(size, os_page_size));
+}
+
+exported size_t malloc_usable_size(void *ptr)
+{
+	return ptr ? kvmalloc_size(ptr) : 0;
+}
+
+exported void free_sized(void *ptr, size_t size)
+{
+	(void)size;
+	kvfree(ptr);
+}
+
+exported void free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	(void)align;
+	(void)size;
+	kvfree(ptr);
+}
+
+exported void cfree(void *ptr)
+{
+	kvfree(ptr);
+}
+
+/* glibc's own names for the same, which some programs were linked with. */
+#define ALIAS(name, target)                                                                        \
+	extern exported __typeof__(target) name __attribute__((alias(#target), copy(target)))
+
+ALIAS(__libc_malloc, malloc);
+ALIAS(__libc_free, free);
+ALIAS(__libc_calloc, calloc);
+ALIAS(__libc_realloc, realloc);
+ALIAS(__libc_reallocarray, reallocarray);
+ALIAS(__libc_memalign, memalign);
+ALIAS(__libc_valloc, valloc);
+ALIAS(__libc_pvalloc, pvalloc);
+ALIAS(__posix_memalign, posix_memalign);

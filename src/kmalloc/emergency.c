@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * emergency.c - mappings of their own, in a table without locks.
+ *
+ * The kernel's counterpart is the reserve behind __GFP_HIGH. A plain malloc()
+ * in a signal handler must not fail because of where the signal hit; it is
+ * rare enough for a mapping, a page or more, each time.
+ *
+ * A slot's `ptr` is 0 when free, CLAIMED while one thread sets it up or tears it
+ * down, else the address handed out. Claims are by compare-and-swap, the address is
+ * stored last (release) and compared first (acquire), so a reader that finds
+ * its pointer finds the rest. The pointer's owner alone frees it, so no slot
+ * changes under a reader who has a right to ask. No locks; any context.
+ *
+ * nr_used keeps the search off everybody's way: it is counted up before a
+ * pointer leaves here, so who holds one never reads 0.
+ */
+#include "kmalloc/emergency.h"
+
+#include "os/os.h"
+
+#define NR_SLOTS 1024
+#define CLAIMED 1UL
+
+struct slot {
+	_Atomic uintptr_t ptr;
+	uintptr_t map; /* the mapping behind it */
+	size_t len;
+};
+
+static struct slot slots[NR_SLOTS];
+static _Atomic unsigned nr_used;
+
+static struct slot *slot_claim(void)
+{
+	for (size_t i = 0; i < NR_SLOTS; i++) {
+		uintptr_t unused = 0;
+
+		if (atomic_load_explicit(&slots[i].ptr, memory_order_relaxed) == 0 &&
+		    atomic_compare_exchange_strong(&slots[i].ptr, &unused, CLAIMED))
+			return &slots[i];
+	}
+	return NULL;
+}
+
+static struct slot *slot_find(const void *ptr)
+{
+	if (likely(atomic_load_explicit(&nr_used, memory_order_relaxed) == 0))
+		return NULL;
+	if (!ptr || (uintptr_t)ptr & CLAIMED)
+		return NULL;
+	for (size_t i = 0; i < NR_SLOTS; i++)
+		if (atomic_load_explicit(&slots[i].ptr, memory_order_acquire) == (uintptr_t)ptr)
+			return &slots[i];
+	return NULL;
+}
+
+void *emergency_alloc(size_t size, size_t align)
+{
+	size_t extra = align > os_page_size ? align : 0;
+	struct slot *slot;
+	size_t len;
+	char *map;
+
+	if (size > PTRDIFF_MAX - extra - os_page_size)
+		return NULL;
+	slot = slot_claim();
+	if (!slot)
+		return NULL;
+	len = align_up(size + !size + extra, os_page_size);
+	map = os_map(len);
+	if (!map) {
+		atomic_store_explicit(&slot->ptr, 0, memory_order_release);
+		return NULL;
+	}
+	slot->map = (uintptr_t)map;
+	slot->len = len;
+	atomic_fetch_add(&nr_used, 1);
+
+	uintptr_t ptr = align_up((uintptr_t)map, align);
+
+	atomic_store_explicit(&slot->ptr, ptr, memory_order_release);
+	return (void *)ptr;
+}
+
+bool emergency_free(void *ptr)
+{
+	struct slot *slot = slot_find(ptr);
+	uintptr_t expected = (uintptr_t)ptr;
+
+	if (!slot || !atomic_compare_exchange_strong(&slot->ptr, &expected, CLAIMED))
+		return false;
+	os_unmap((void *)slot->map, slot->len);
+	atomic_fetch_sub(&nr_used, 1);
+	atomic_store_explicit(&slot->ptr, 0, memory_order_release);
+	return true;
+}
+
+size_t emergency_size(const void *ptr)
+{
+	const struct slot *slot = slot_find(ptr);
+
+	return slot ? slot->map + slot->len - (uintptr_t)ptr : 0;
+}

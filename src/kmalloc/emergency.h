@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * emergency.h - memory for a handler that interrupted the allocator, when the
+ * locks that it needs are held by the thread it interrupted. Internal to the room.
+ */
+#ifndef KMALLOC_EMERGENCY_H
+#define KMALLOC_EMERGENCY_H
+
+#include "lib/compiler.h"
+
+#include <stdatomic.h>
+
+/* Zeroed memory, aligned to `align` (a power of two). NULL: no memory, or too many are out. */
+void *emergency_alloc(size_t size, size_t align);
+/* False: not one of these. */
+bool emergency_free(void *ptr);
+/* Usable bytes; 0: not one of these. */
+size_t emergency_size(const void *ptr);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvmalloc.c - the cut-over between the two paths, and what comes after a miss.
+ *
+ * Mirrors mm/slub.c's kmalloc/kfree/krealloc over mm/util.c's kvmalloc
+ * family. Difference: kvmalloc() tries kmalloc first for any size; here the
+ * size alone decides, and the vmalloc path takes a small request only when the slab
+ * window has no memory left.
+ *
+ * Allocation, after the hit path missed:
+ *  1. start the library, if this is the first request;
+ *  2. up to KMALLOC_MAX_SIZE: the cache's miss path (slab/cache.c); above: an area;
+ *  3. a cache that has no memory: an area all the same;
+ *  4. in a handler that interrupted the allocator, nothing waits: when the tries
+ *     of 2 failed, an emergency mapping.
+ * Free, after the hit path missed:
+ *  1. by the owner byte to its cache; by the address to the areas; by the table to
+ *     the emergency mappings; else the pointer is foreign;
+ *  2. where a handler may not wait, the object goes onto the deferred list,
+ *     linked through its own first word, and the next miss that may wait frees it.
+ *
+ * The context is not passed in: lock_depth > 0 says that this thread is
+ * inside the allocator, so the caller is a handler (GFP_ATOMIC); else GFP_KERNEL.
+ *
+ * Races: the deferred list is pushed by compare-and-swap and taken whole by an
+ * exchange, so no element is ever popped singly, and a reused address can't fool it.
+ * No locks of its own.
+ */
+#include "kmalloc/kvmalloc.h"
+
+#include "kmalloc/emergency.h"
+#include "kmalloc/start.h"
+#include "kmalloc/stat.h"
+#include "lib/die.h"
+#include "lib/fmt.h"
+#include "lib/param.h"
+#include "page/reclaim.h"
+#include "vmalloc/vmalloc.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+static _Atomic(void *) deferred; /* freed objects, linked by their first word; NULL: none */
+
+static gfp_t context_gfp(void)
+{
+	return lock_in_atomic() ? GFP_ATOMIC : GFP_KERNEL;
+}
+
+static void defer_free(void *ptr)
+{
+	void *head = atomic_load_explicit(&deferred, memory_order_relaxed);
+
+	do
+		memcpy(ptr, &head, sizeof(head));
+	while (!atomic_compare_exchange_weak_explicit(&deferred, &head, ptr, memory_order_release,
+						      memory_order_relaxed));
+}
+
+static cold_path void foreign_free(const void *ptr)
+{
+	switch (params.foreign_free) {
+	case PARAM_FOREIGN_WARN:
+		fmt_warn("free of %p, which is not from this allocator, is ignored", ptr);
+		break;
+	case PARAM_FOREIGN_PANIC:
+		die("BUG free of %p, which is not from this allocator", ptr);
+	default:
+		break;
+	}
+}
+
+static void free_any(void *ptr, gfp_t gfp)
+{
+	unsigned owner = page_owner(ptr);
+
+	if (likely(owner)) {
+		if (unlikely(!kmem_cache_free_slow(&kmem_caches[owner], ptr, gfp)))
+			defer_free(ptr);
+		return;
+	}
+	if (!ptr)
+		return;
+	if (is_vmalloc_addr(ptr)) {
+		enum vfree result = vfree_area(ptr, gfp);
+
+		if (result == VFREE_DONE)
+			return;
+		if (result == VFREE_BUSY && vmalloc_size(ptr)) {
+			defer_free(ptr);
+			return;
+		}
+	} else if (emergency_free(ptr)) {
+		return;
+	}
+	foreign_free(ptr);
+}
+
+static cold_path void free_deferred(void)
+{
+	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
+
+	while (ptr) {
+		void *next;
+
+		memcpy(&next, ptr, sizeof(next));
+		free_any(ptr, GFP_KERNEL);
+		ptr = next;
+	}
+}
+
+/* On the way of each miss that may wait. */
+static void poll_deferred(gfp_t gfp)
+{
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)) &&
+	    gfpflags_allow_blocking(gfp))
+		free_deferred();
+}
+
+cold_path void kvfree_slow(void *ptr)
+{
+	gfp_t gfp = context_gfp();
+
+	if (unlikely(percpu_diverted()))
+		stat_count_free(page_owner(ptr));
+	poll_deferred(gfp);
+	free_any(ptr, gfp);
+}
+
+static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
+{
+	struct kmem_cache *cache = &kmem_caches[index];
+	void *object = kmem_cache_alloc_slow(cache, gfp, zeroed);
+
+	if (unlikely(percpu_diverted()) && object)
+		stat_count_alloc(index, size);
+	if (likely(object) || !gfpflags_allow_blocking(gfp))
+		return object;
+	return vmalloc_area(cache->object_size, 0, gfp, zeroed);
+}
+
+static void *alloc_class(unsigned index, size_t size, bool *zeroed)
+{
+	gfp_t gfp = context_gfp();
+	void *object;
+
+	poll_deferred(gfp);
+	object = alloc_small(index, size, gfp, zeroed);
+	if (likely(object) || gfpflags_allow_blocking(gfp))
+		return object;
+	*zeroed = true;
+	return emergency_alloc(kmem_caches[index].object_size,
+			       kmem_caches[index].size & -kmem_caches[index].size);
+}
+
+static void *alloc_area(size_t size, size_t align, bool *zeroed)
+{
+	gfp_t gfp = context_gfp();
+	void *area;
+
+	poll_deferred(gfp);
+	area = vmalloc_area(size, align, gfp, zeroed);
+	if (likely(area) || gfpflags_allow_blocking(gfp))
+		return area;
+	*zeroed = true;
+	return emergency_alloc(size, align);
+}
+
+cold_path void *kvmalloc_slow(size_t size, bool *zeroed)
+{
+	bool unused;
+
+	if (!zeroed)
+		zeroed = &unused;
+	*zeroed = true;
+	if (unlikely(!kmalloc_start()))
+		return emergency_alloc(size, KMALLOC_MIN_SIZE);
+	if (size <= KMALLOC_MAX_SIZE)
+		return alloc_class((unsigned)kmalloc_index(size), size, zeroed);
+	return alloc_area(size, 0, zeroed);
+}
+
+/*
+ * The first class from that of `size` on whose objects are all aligned; 0: none. A slab
+ * is aligned to its size, so an object is where its class size is a multiple.
+ */
+static unsigned aligned_index(size_t size, size_t align)
+{
+	unsigned index;
+
+	if (size > KMALLOC_MAX_SIZE || align > KMALLOC_TOP_BLOCK)
+		return 0;
+	for (index = (unsigned)kmalloc_index(size); index < NR_KMALLOC_CLASSES; index++)
+		if (!(kmem_caches[index].size & (align - 1)))
+			return index;
+	return 0;
+}
+
+void *kvmalloc_aligned(size_t size, size_t align)
+{
+	bool zeroed;
+	void *object;
+	unsigned index;
+
+	if (align <= KMALLOC_MIN_SIZE)
+		return kmalloc_hit(size, &object) ? object : kvmalloc_slow(size, NULL);
+	if (unlikely(!kmalloc_start()))
+		return emergency_alloc(size, align);
+	index = aligned_index(size, align);
+	if (!index)
+		return alloc_area(size, align, &zeroed);
+	if (likely(percpu_pop(index, &object)))
+		return object;
+	return alloc_class(index, size, &zeroed);
+}
+
+void *kvzalloc(size_t size)
+{
+	bool zeroed;
+	void *object;
+
+	if (likely(kmalloc_hit(size, &object)))
+		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
+	object = kvmalloc_slow(size, &zeroed);
+	if (!object || zeroed)
+		return object;
+	if (size <= KMALLOC_MAX_SIZE)
+		size = kmem_caches[kmalloc_index(size)].object_size;
+	return memset(object, 0, size);
+}
+
+size_t kvmalloc_size(const void *ptr)
+{
+	unsigned owner = page_owner(ptr);
+
+	if (likely(owner))
+		return kmem_caches[owner].object_size;
+	if (is_vmalloc_addr(ptr))
+		return vmalloc_size(ptr);
+	return emergency_size(ptr);
+}
+
+/* May the object stay where it is? It does down to half of its size. */
+static bool fits(size_t old_size, size_t size)
+{
+	return size <= old_size && size > old_size / 2;
+}
+
+static void *alloc_and_copy(void *ptr, size_t old_size, size_t size)
+{
+	void *object;
+
+	if (!kmalloc_hit(size, &object))
+		object = kvmalloc_slow(size, NULL);
+	if (!object)
+		return NULL;
+	memcpy(object, ptr, min_size(old_size, size));
+	kvfree(ptr);
+	return object;
+}
+
+void *kvrealloc(void *ptr, size_t size)
+{
+	size_t old_size = kvmalloc_size(ptr);
+
+	if (unlikely(!old_size)) {
+		foreign_free(ptr);
+		return NULL;
+	}
+	if (fits(old_size, size) || (old_size <= KMALLOC_MIN_SIZE && size <= KMALLOC_MIN_SIZE))
+		return ptr;
+	if (old_size > KMALLOC_MAX_SIZE && size > KMALLOC_MAX_SIZE && is_vmalloc_addr(ptr)) {
+		void *area = vrealloc_area(ptr, size, context_gfp());
+
+		/* it moves what it can without waiting; a copy is the last way */
+		if (area || !lock_in_atomic())
+			return area;
+	}
+	return alloc_and_copy(ptr, old_size, size);
+}
+
+bool kmalloc_trim(void)
+{
+	if (!kmalloc_start() || lock_in_atomic())
+		return false;
+	free_deferred();
+	kmem_cache_drain_all();
+	return reclaim_run(RECLAIM_ALL) > 0;
+}

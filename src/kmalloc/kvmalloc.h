@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kvmalloc.h - memory of any size: kmalloc up to KMALLOC_MAX_SIZE, vmalloc above.
+ *
+ * The hit paths are here, to be inlined into the entry points; everything
+ * else is a miss. None touches errno. Valid in any context: before the
+ * library's start, in signal handlers, in children of fork and vfork.
+ */
+#ifndef KMALLOC_KVMALLOC_H
+#define KMALLOC_KVMALLOC_H
+
+#include "kmalloc/size_class.h"
+#include "slab/kmem_cache.h"
+
+/* The hit path of an allocation. False: a miss, or a size for the vmalloc path. */
+static always_inline bool kmalloc_hit(size_t size, void **object)
+{
+	if (unlikely(size > KMALLOC_MAX_SIZE))
+		return false;
+	return percpu_pop(kmalloc_index(size), object);
+}
+
+/* The hit path of a free. False: a miss, an area, NULL, or a foreign pointer. */
+static always_inline bool kfree_hit(void *ptr)
+{
+	unsigned owner = page_owner(ptr);
+
+	return likely(owner) && percpu_push(owner, ptr);
+}
+
+/*
+ * `size` bytes, aligned to 16. NULL: no memory. *zeroed, if asked for, tells
+ * whether the first `size` bytes are known to read as zero. May block, but not when it
+ * interrupted the allocator.
+ */
+void *kvmalloc_slow(size_t size, bool *zeroed);
+/* The same for an alignment, a power of two. */
+void *kvmalloc_aligned(size_t size, size_t align);
+/* `size` bytes, zeroed. */
+void *kvzalloc(size_t size);
+
+/* Free what any of these gave; NULL is nothing; others as foreign_free= says. */
+void kvfree_slow(void *ptr);
+static always_inline void kvfree(void *ptr)
+{
+	if (likely(kfree_hit(ptr)))
+		return;
+	kvfree_slow(ptr);
+}
+
+/*
+ * Change the size, keeping the bytes up to the smaller one. ptr is not NULL, size not
+ * 0. NULL: no memory, or not a pointer of ours; the object is as before.
+ */
+void *kvrealloc(void *ptr, size_t size);
+/* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
+size_t kvmalloc_size(const void *ptr);
+
+/* Bring everything free back to the system; true if anything was there. */
+bool kmalloc_trim(void);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * start.c - the library's start: parameters, address layout, rooms from the
+ * bottom up.
+ *
+ * The kernel's counterpart is mm_core_init(). It runs in the first call
+ * that misses, which is in the dynamic linker, before any constructor: so it
+ * uses no libc state but what the kernel put on the stack. Until it ran,
+ * every hit path misses by itself (see arch/x86_64/rseq.S and slab/percpu.h).
+ *
+ * Layout: two windows far from where the system places mappings by itself, at
+ * a base that differs from run to run:
+ *
+ *   16 TiB + random x 1 GiB    kmalloc window: 4 x RAM, 1 to 16 TiB
+ *   behind it                  vmalloc window: up to 80 TiB
+ *
+ * Nothing of them is reserved; both tell foreign mappings apart when they
+ * meet them. Under a limit of the address space the kmalloc window shrinks, because
+ * its maps (1/32768 of it) are reserved, and count.
+ *
+ * States: NOT -> RUNNING -> DONE or FAILED. The thread that made it RUNNING does the
+ * work; others sleep on the word. A handler that interrupts the work finds its
+ * own thread at it (start_owner) and gets an emergency mapping. After FAILED
+ * (no address space for the maps) every request is an emergency mapping of its own,
+ * as far as these go.
+ */
+#include "kmalloc/start.h"
+
+#include "kmalloc/size_class.h"
+#include "kmalloc/stat.h"
+#include "lib/fmt.h"
+#include "lib/lock.h"
+#include "lib/param.h"
+#include "lib/port.h"
+#include "os/os.h"
+#include "page/page.h"
+#include "slab/kmem_cache.h"
+#include "vmalloc/vmalloc.h"
+
+#define GIB (1UL << 30)
+#define TIB (1UL << 40)
+#define LAYOUT_BASE (16 * TIB)
+#define LAYOUT_RANDOM 8192 /* GiB */
+#define LAYOUT_END (80 * TIB)
+#define SLABS_MIN TIB
+#define SLABS_MAX (16 * TIB)
+#define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
+
+_Atomic uint32_t start_state;
+static void *start_owner; /* thread pointer of the one at work */
+
+static size_t round_up_pow2(size_t n)
+{
+	return is_power_of_2(n) ? n : 2UL << ilog2(n);
+}
+
+static size_t slab_window_size(void)
+{
+	size_t limit = os_address_space_limit();
+
+	if (limit < LIMIT_MATTERS)
+		return round_up_pow2(max_size(limit, SECTION_SIZE) * 4);
+	return min_size(max_size(round_up_pow2(os_total_ram() * 4), SLABS_MIN), SLABS_MAX);
+}
+
+static void read_parameters(void)
+{
+	const char *cmdline = os_secure() ? NULL : os_getenv("KMALLOC_CMDLINE");
+
+	if (cmdline)
+		param_parse(cmdline);
+	if (params.help)
+		param_print_help();
+}
+
+static void create_caches(void)
+{
+	static const struct {
+		uint8_t index, order;
+		uint32_t size;
+	} classes[] = {
+#define CLASS(index, size, order) { index, order, size },
+		KMALLOC_CLASSES(CLASS)
+#undef CLASS
+	};
+
+	kmem_cache_init_room();
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+		size_t size = classes[i].size;
+		char name[16];
+
+		if (size >= 1024 && size % 1024 == 0)
+			fmt_format(name, sizeof(name), "kmalloc-%zuk", size / 1024);
+		else
+			fmt_format(name, sizeof(name), "kmalloc-%zu", size);
+		kmem_cache_init(classes[i].index, name, size, min_size(size, KMALLOC_MAX_SIZE),
+				classes[i].order);
+	}
+}
+
+/* Rooms from the bottom up; the shrinker that is registered last is called first. */
+static bool start_rooms(void)
+{
+	uintptr_t base;
+	size_t size;
+
+	os_init();
+	read_parameters();
+	base = LAYOUT_BASE + os_random_seed() % LAYOUT_RANDOM * GIB;
+	size = slab_window_size();
+	if (!page_init(base, size)) {
+		fmt_warn("no address space for the memory map (%zu bytes): raise ulimit -v",
+			 size >> GRANULE_SHIFT);
+		return false;
+	}
+	vmalloc_init(base + size + GIB, LAYOUT_END - (base + size + GIB));
+	percpu_init();
+	create_caches();
+	if (params.stat)
+		stat_start();
+	return true;
+}
+
+cold_path bool kmalloc_start_slow(void)
+{
+	void *self = __builtin_thread_pointer();
+	uint32_t state = START_NOT;
+
+	if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
+		__atomic_store_n(&start_owner, self, __ATOMIC_RELAXED);
+		lock_depth++;
+		state = start_rooms() ? START_DONE : START_FAILED;
+		lock_depth--;
+		atomic_store_explicit(&start_state, state, memory_order_release);
+		port_futex_wake(&start_state, INT32_MAX);
+		return state == START_DONE;
+	}
+	while (state == START_RUNNING) {
+		if (__atomic_load_n(&start_owner, __ATOMIC_RELAXED) == self)
+			return false;
+		port_futex_wait(&start_state, START_RUNNING);
+		state = atomic_load_explicit(&start_state, memory_order_acquire);
+	}
+	return state == START_DONE;
+}

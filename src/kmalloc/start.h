@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* start.h - the library's start, at the first request that misses. */
+#ifndef KMALLOC_START_H
+#define KMALLOC_START_H
+
+#include "lib/compiler.h"
+
+#include <stdatomic.h>
+
+enum start_state { START_NOT, START_RUNNING, START_DONE, START_FAILED };
+
+extern _Atomic uint32_t start_state; /* enum start_state; a futex */
+
+bool kmalloc_start_slow(void);
+
+/*
+ * Start, once, or wait for the thread that does. False: it can't be had: no memory
+ * for the maps, or this thread is inside the start (a signal handler).
+ */
+static inline bool kmalloc_start(void)
+{
+	return likely(atomic_load_explicit(&start_state, memory_order_acquire) == START_DONE) ||
+	       kmalloc_start_slow();
+}
+
+#endif

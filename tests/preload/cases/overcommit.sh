@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+# While the system overcommits nothing (vm.overcommit_memory=2, set by the caller), programs run as ever.
+set -euo pipefail
+
+[[ $(cat /proc/sys/vm/overcommit_memory) == 2 ]]
+for prog in results zeroed growth lifetimes forks; do
+	"$PROGS/$prog"
+done
+(
+	ulimit -v 262144
+	"$PROGS/limited" ulimit
+)
+seq 1 50000 | sort -r | md5sum
+awk 'BEGIN { for (i = 0; i < 50000; i++) a[i] = "x" i; print length(a) }'
