@@ -35,7 +35,7 @@ static cold_path void *malloc_slow(size_t size)
 	return object ? object : no_memory();
 }
 
-exported void *malloc(size_t size)
+exported hot_path void *malloc(size_t size)
 {
 	void *object;
 
@@ -44,7 +44,7 @@ exported void *malloc(size_t size)
 	return malloc_slow(size);
 }
 
-exported void free(void *ptr)
+exported hot_path void free(void *ptr)
 {
 	kvfree(ptr);
 }

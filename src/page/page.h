@@ -84,9 +84,9 @@ static always_inline unsigned page_owner(const void *ptr)
 	size_t granule = (offset >> OBJECT_ALIGN_SHIFT | offset << (64 - OBJECT_ALIGN_SHIFT)) >>
 			 (GRANULE_SHIFT - OBJECT_ALIGN_SHIFT);
 
-	return granule < __atomic_load_n(&window.nr_granules, __ATOMIC_RELAXED) ?
-		       window.kmap[granule] :
-		       0;
+	if (unlikely(granule >= __atomic_load_n(&window.nr_granules, __ATOMIC_RELAXED)))
+		return 0;
+	return window.kmap[granule];
 }
 
 /* The descriptor of a granule below nr_granules that has, or had, an owner. */

@@ -6,6 +6,9 @@
  * the top of its main sheaf; word PERCPU_SPARE + slot its spare sheaf: 0, or
  * the address of an empty sheaf, or that of a full one | SPARE_FULL.
  *
+ * Slot 0 belongs to no cache: both its words stay as they are in the empty area,
+ * so a pop and a push there always miss.
+ *
  * Two tables say where each CPU's area is (see arch/.../rseq.h):
  *   hit      used by the hit path alone. Entry 0 sends everything on that CPU
  *            to the slow path: not populated, being drained, held by a vfork

@@ -8,7 +8,8 @@
  * again first (for the kernel the waiting hides the cost of TLB flushes; here it
  * saves the page faults, which are what costs); realloc grows in place or moves page tables.
  *
- * Allocation: 1. a lazy range of this size, or cut from a larger one; 2. before new
+ * Allocation: 1. a lazy range of about this size, or cut from a larger one, or several
+ * neighbours joined; 2. before new
  * memory is mapped, as many bytes of lazy ranges are purged, oldest first, so that
  * waiting memory never adds to a new peak; 3. a hole; 4. the top of the
  * window; both mapped with MAP_FIXED_NOREPLACE, without the lock: the range is
@@ -38,6 +39,8 @@
 #define LAZY_UNIT (32UL << 20)
 #define LAZY_MIN (128UL << 20)
 #define PURGE_BATCH 32
+#define RUN_MAX 16  /* lazy ranges joined at once, at most */
+#define RUN_SCAN 32 /* of those freed last, how many are looked at */
 #define HOLES_MAX 8192
 #define FOREIGN_TRIES 32
 #define FOREIGN_SKIP (64UL << 20) /* address space given up where others map */
@@ -193,16 +196,102 @@ struct vmap_area *vmalloc_map_new(size_t span, size_t align)
 	return NULL;
 }
 
+/*
+ * A run of neighbouring lazy ranges, around one that was freed lately, that
+ * are large enough together: taken off the lists. Returns how many, in address order.
+ */
+static unsigned isolate_run_locked(size_t span, struct vmap_area **run)
+{
+	struct vmap_area *start;
+	unsigned scanned = 0;
+
+	lock_assert_held(&vmap_lock);
+	list_for_each_entry(start, &vmap_age, age) {
+		struct vmap_area *area = start;
+		size_t bytes = 0;
+		unsigned n = 0;
+
+		for (struct vmap_area *prev = vmap_prev(area);
+		     vmap_can_join(prev, area) && n < RUN_MAX; prev = vmap_prev(area)) {
+			area = prev;
+			n++;
+		}
+		for (n = 0; area && n < RUN_MAX && bytes < span; area = vmap_next(area)) {
+			if (n && !vmap_can_join(run[n - 1], area))
+				break;
+			run[n++] = area;
+			bytes += area->span;
+		}
+		if (bytes >= span && n > 1) {
+			for (unsigned i = 0; i < n; i++)
+				vmap_isolate(run[i]);
+			return n;
+		}
+		if (++scanned == RUN_SCAN)
+			break;
+	}
+	return 0;
+}
+
+/* Cut what is too much off a MOVING range and hand the range out. */
+static struct vmap_area *cut_run_locked(struct vmap_area *area, size_t span)
+{
+	if (area->span > span + span / VMAP_SLACK) {
+		struct vmap_area *upper = vmap_split(area, span, GFP_KERNEL);
+
+		if (upper)
+			vmap_put_lazy(upper, vmalloc_stamp());
+	}
+	hand_out_locked(area);
+	return area;
+}
+
+/*
+ * Join small lazy ranges to one of the wanted size: nothing that waits is big
+ * enough, and taking new memory would purge them. NULL: there is no such run.
+ */
+static struct vmap_area *take_joined(size_t span)
+{
+	struct vmap_area *run[RUN_MAX];
+	struct vmap_area *area = NULL;
+	unsigned n, joined = 1;
+
+	lock_acquire(&vmap_lock);
+	n = isolate_run_locked(span, run);
+	lock_release(&vmap_lock);
+	if (!n)
+		return NULL;
+	while (joined < n && vmap_guard_remove(run[joined - 1]))
+		joined++;
+	lock_acquire(&vmap_lock);
+	for (unsigned i = 1; i < joined; i++) {
+		run[0]->zeroed = false;
+		vmap_join(run[0], run[i]);
+	}
+	for (unsigned i = joined; i < n; i++)
+		vmap_put_lazy(run[i], vmalloc_stamp());
+	if (run[0]->span >= span)
+		area = cut_run_locked(run[0], span);
+	else
+		vmap_put_lazy(run[0], vmalloc_stamp());
+	lock_release(&vmap_lock);
+	return area;
+}
+
 static struct vmap_area *take_lazy(size_t span, size_t align, gfp_t gfp)
 {
 	struct vmap_area *area;
+	bool worth;
 
 	if (!lock_get(&vmap_lock, gfp))
 		return NULL;
 	area = vmap_take(VMAP_LAZY, span, align, gfp);
 	if (area)
 		hand_out_locked(area);
+	worth = !area && vmap_lazy_bytes >= span;
 	lock_release(&vmap_lock);
+	if (worth && !align && gfpflags_allow_blocking(gfp))
+		area = take_joined(span);
 	return area;
 }
 
@@ -264,19 +353,6 @@ struct vmap_area *vmalloc_lookup(const void *ptr)
 	return area;
 }
 
-/* Join a freed range with a lazy neighbour that was cut off the same one. */
-static struct vmap_area *join_rests(struct vmap_area *area)
-{
-	struct vmap_area *next = vmap_next(area);
-
-	if (!next || next->state != VMAP_LAZY || !next->rest || next->zeroed ||
-	    next->moved != area->moved || !vmap_guard_remove(area))
-		return area;
-	vmap_isolate(next);
-	vmap_join(area, next);
-	return area;
-}
-
 enum vfree vfree_area(void *ptr, gfp_t gfp)
 {
 	bool blocking = gfpflags_allow_blocking(gfp);
@@ -295,11 +371,8 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 	}
 	vmalloc_take_back_locked(area);
 	unmap = blocking && area->span > lazy_max;
-	if (!unmap) {
-		if (blocking)
-			area = join_rests(area);
+	if (!unmap)
 		vmap_put_lazy(area, vmalloc_stamp());
-	}
 	excess = vmap_lazy_bytes > lazy_max;
 	lock_release(&vmap_lock);
 

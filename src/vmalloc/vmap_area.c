@@ -180,6 +180,12 @@ void vmap_put_lazy(struct vmap_area *area, uint32_t stamp)
 	bin_add(area);
 }
 
+bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper)
+{
+	return area && upper && area->state == VMAP_LAZY && upper->state == VMAP_LAZY &&
+	       !area->moved && !upper->moved;
+}
+
 void vmap_join(struct vmap_area *area, struct vmap_area *upper)
 {
 	area->span += upper->span;
@@ -199,7 +205,6 @@ void vmap_put_hole(struct vmap_area *area)
 	area->guard = VMAP_GUARD_NONE;
 	area->moved = false;
 	area->zeroed = false;
-	area->rest = false;
 	if (next && next->state == VMAP_HOLE) {
 		vmap_isolate(next);
 		vmap_join(area, next);
@@ -302,7 +307,6 @@ static void put_rest(struct vmap_area *area, enum vmap_state state, uint32_t sta
 		vmap_put_hole(area);
 		return;
 	}
-	area->rest = true;
 	vmap_put_lazy(area, stamp);
 }
 
@@ -326,7 +330,7 @@ struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gf
 			return NULL;
 		area = upper;
 	}
-	if (area->span > span) {
+	if (area->span > span + (state == VMAP_LAZY ? span / VMAP_SLACK : 0)) {
 		struct vmap_area *upper = vmap_split(area, span, gfp);
 
 		if (!upper) {
@@ -335,7 +339,6 @@ struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gf
 		}
 		put_rest(upper, state, stamp);
 	}
-	area->rest = false;
 	return area;
 }
 

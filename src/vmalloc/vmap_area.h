@@ -56,7 +56,12 @@ struct vmap_area *vmap_find(uintptr_t addr);
 struct vmap_area *vmap_next(const struct vmap_area *area);
 struct vmap_area *vmap_prev(const struct vmap_area *area);
 
-/* Take the best fitting range of a state off its bin, cut to span and align; NULL: none. */
+/*
+ * Take the best fitting range of a state off its bin, aligned and cut to span; NULL:
+ * none. A lazy one keeps up to 1/VMAP_SLACK more: cutting costs a guard page, and so
+ * a system call each time.
+ */
+#define VMAP_SLACK 8
 struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gfp_t gfp);
 /* A new range at the top of the window. NULL: the window is used up, or no metadata. */
 struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp);
@@ -64,6 +69,8 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp);
 void vmap_isolate(struct vmap_area *area);
 /* Cut a MOVING or BUSY range in two; returns the upper part, MOVING. NULL: no metadata. */
 struct vmap_area *vmap_split(struct vmap_area *area, size_t span, gfp_t gfp);
+/* Are these two lazy ranges, of which `upper` follows, alike, so that they may be joined? NULL: no. */
+bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper);
 /* Join `upper`, which follows `area`, to it; both MOVING or BUSY; `upper` is gone. */
 void vmap_join(struct vmap_area *area, struct vmap_area *upper);
 /* Put a MOVING range on the lists of a state. Holes join their like. */
