@@ -160,8 +160,7 @@ exported void cfree(void *ptr)
 }
 
 /* glibc's own names for the same, which some programs were linked with. */
-#define ALIAS(name, target)                                                                        \
-	extern exported __typeof__(target) name __attribute__((alias(#target), copy(target)))
+#define ALIAS(name, target) extern exported __typeof__(target) name alias_of(target)
 
 ALIAS(__libc_malloc, malloc);
 ALIAS(__libc_free, free);

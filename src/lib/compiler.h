@@ -21,6 +21,13 @@
 #define initial_exec __attribute__((tls_model("initial-exec")))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* The same function under a second name; only gcc can, and wants to, copy the attributes. */
+#if __has_attribute(copy)
+#define alias_of(target) __attribute__((alias(#target), copy(target)))
+#else
+#define alias_of(target) __attribute__((alias(#target)))
+#endif
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

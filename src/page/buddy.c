@@ -63,7 +63,7 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 {
 	struct free_area *area = area_of(state);
 
-	page->state = state;
+	page->state = (uint8_t)state;
 	page->order = (uint8_t)order;
 	list_add(&page->list, &area->list[order]);
 	area->nonempty |= 1U << order;

@@ -500,7 +500,7 @@ bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 {
 	bool all = true;
 
-	memset(lists, 0, KMEM_CACHES_MAX * sizeof(lists[0]));
+	memset(lists, 0, KMEM_CACHES_MAX * sizeof(void *));
 	if (percpu_vfork_depth)
 		return false;
 	lock_acquire(&percpu_lock);

@@ -196,39 +196,55 @@ struct vmap_area *vmalloc_map_new(size_t span, size_t align)
 	return NULL;
 }
 
+/* The first of the lazy neighbours before `area`, RUN_MAX steps away at most. */
+static struct vmap_area *first_of_run_locked(struct vmap_area *area)
+{
+	for (unsigned n = 0; n < RUN_MAX; n++) {
+		struct vmap_area *prev = vmap_prev(area);
+
+		if (!vmap_can_join(prev, area))
+			break;
+		area = prev;
+	}
+	return area;
+}
+
+/* The lazy neighbours from `area` on, until they are `span` together; 0: they are not, or are one. */
+static unsigned run_locked(struct vmap_area *area, size_t span, struct vmap_area **run)
+{
+	size_t bytes = area->span;
+	unsigned n = 1;
+
+	run[0] = area;
+	while (bytes < span && n < RUN_MAX) {
+		struct vmap_area *next = vmap_next(run[n - 1]);
+
+		if (!vmap_can_join(run[n - 1], next))
+			return 0;
+		bytes += next->span;
+		run[n++] = next;
+	}
+	return bytes >= span && n > 1 ? n : 0;
+}
+
 /*
  * A run of neighbouring lazy ranges, around one that was freed lately, that
  * are large enough together: taken off the lists. Returns how many, in address order.
  */
 static unsigned isolate_run_locked(size_t span, struct vmap_area **run)
 {
-	struct vmap_area *start;
-	unsigned scanned = 0;
+	struct list_head *entry = vmap_age.next;
 
 	lock_assert_held(&vmap_lock);
-	list_for_each_entry(start, &vmap_age, age) {
-		struct vmap_area *area = start;
-		size_t bytes = 0;
-		unsigned n = 0;
+	for (unsigned scanned = 0; scanned < RUN_SCAN && entry != &vmap_age; scanned++) {
+		struct vmap_area *area = list_entry(entry, struct vmap_area, age);
+		unsigned n = run_locked(first_of_run_locked(area), span, run);
 
-		for (struct vmap_area *prev = vmap_prev(area);
-		     vmap_can_join(prev, area) && n < RUN_MAX; prev = vmap_prev(area)) {
-			area = prev;
-			n++;
-		}
-		for (n = 0; area && n < RUN_MAX && bytes < span; area = vmap_next(area)) {
-			if (n && !vmap_can_join(run[n - 1], area))
-				break;
-			run[n++] = area;
-			bytes += area->span;
-		}
-		if (bytes >= span && n > 1) {
-			for (unsigned i = 0; i < n; i++)
-				vmap_isolate(run[i]);
+		for (unsigned i = 0; i < n; i++)
+			vmap_isolate(run[i]);
+		if (n)
 			return n;
-		}
-		if (++scanned == RUN_SCAN)
-			break;
+		entry = entry->next;
 	}
 	return 0;
 }

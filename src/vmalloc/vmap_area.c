@@ -98,7 +98,7 @@ static bool leaf_prepare(uintptr_t addr, gfp_t gfp)
 		return true;
 	if (!gfpflags_allow_blocking(gfp))
 		return false;
-	*leaf = os_map((LEAF_BYTES >> os_page_shift) * sizeof(**leaf));
+	*leaf = os_map((LEAF_BYTES >> os_page_shift) * sizeof(void *));
 	return *leaf != NULL;
 }
 
