@@ -25,6 +25,7 @@
 _Thread_local int lock_depth initial_exec;
 
 static struct lock *all_locks; /* by rank; changed at start-up only */
+static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
 static _Thread_local int fork_taken initial_exec;
 
 void lock_init(struct lock *lock, enum lock_rank rank)
@@ -35,10 +36,15 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	lock->rank = (uint8_t)rank;
 	lock->forked = false;
 	lock->owner = NULL;
-	while (*link && (*link)->rank <= rank)
-		link = &(*link)->next;
+	for (unsigned below = rank; below; below--) {
+		if (last_of_rank[below]) {
+			link = &last_of_rank[below]->next;
+			break;
+		}
+	}
 	lock->next = *link;
 	*link = lock;
+	last_of_rank[rank] = lock;
 }
 
 cold_path void lock_acquire_slow(struct lock *lock)

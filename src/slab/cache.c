@@ -165,12 +165,12 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 	void *object;
 
 	*zeroed = false;
-	if (gfpflags_allow_blocking(gfp))
-		reclaim_poll();
 	if (!percpu_prepare(gfp))
 		return slab_alloc_one(cache, gfp, zeroed);
 	if (percpu_pop_slow(cache->index, &object, gfp))
 		return object;
+	if (gfpflags_allow_blocking(gfp))
+		reclaim_poll();
 
 	struct slab_sheaf *sheaf = get_full_sheaf(cache, gfp);
 
@@ -196,8 +196,6 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 
 bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 {
-	if (gfpflags_allow_blocking(gfp))
-		reclaim_poll();
 	if (!percpu_prepare(gfp))
 		return slab_flush(cache, &object, 1, gfp);
 	for (int i = 0; i < MAX_TRIES; i++) {
@@ -205,6 +203,8 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 
 		if (percpu_push_slow(cache->index, object, gfp))
 			return true;
+		if (gfpflags_allow_blocking(gfp))
+			reclaim_poll();
 		sheaf = get_empty_sheaf(cache, gfp);
 		if (!sheaf)
 			break;
