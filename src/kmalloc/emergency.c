@@ -77,7 +77,7 @@ void *emergency_alloc(size_t size, size_t align)
 	slot->len = len;
 	atomic_fetch_add(&nr_used, 1);
 
-	uintptr_t ptr = align_up((uintptr_t)map, align);
+	uintptr_t ptr = align_up((uintptr_t)map, max_size(align, os_page_size));
 
 	atomic_store_explicit(&slot->ptr, ptr, memory_order_release);
 	return (void *)ptr;

@@ -10,7 +10,7 @@
 
 #include <stdatomic.h>
 
-/* Zeroed memory, aligned to `align` (a power of two). NULL: no memory, or too many are out. */
+/* Zeroed memory, aligned to `align` (a power of two; 0: page). NULL: no memory, or too many are out. */
 void *emergency_alloc(size_t size, size_t align);
 /* False: not one of these. */
 bool emergency_free(void *ptr);

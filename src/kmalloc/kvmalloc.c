@@ -127,6 +127,12 @@ cold_path void kvfree_slow(void *ptr)
 	free_any(ptr, gfp);
 }
 
+/* What all objects of a cache are aligned to. */
+static size_t natural_alignment(const struct kmem_cache *cache)
+{
+	return cache->size & -cache->size;
+}
+
 static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
 {
 	struct kmem_cache *cache = &kmem_caches[index];
@@ -136,7 +142,7 @@ static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
 		stat_count_alloc(index, size);
 	if (likely(object) || !gfpflags_allow_blocking(gfp))
 		return object;
-	return vmalloc_area(cache->object_size, 0, gfp, zeroed);
+	return vmalloc_area(cache->object_size, natural_alignment(cache), gfp, zeroed);
 }
 
 static void *alloc_class(unsigned index, size_t size, bool *zeroed)
@@ -150,7 +156,7 @@ static void *alloc_class(unsigned index, size_t size, bool *zeroed)
 		return object;
 	*zeroed = true;
 	return emergency_alloc(kmem_caches[index].object_size,
-			       kmem_caches[index].size & -kmem_caches[index].size);
+			       natural_alignment(&kmem_caches[index]));
 }
 
 static void *alloc_area(size_t size, size_t align, bool *zeroed)

@@ -30,6 +30,8 @@
 #include "page/reclaim.h"
 #include "page/window.h"
 
+#include <errno.h>
+
 #define NR_ORDERS (MAX_ORDER + 1)
 #define NO_ORDER NR_ORDERS
 #define PURGE_BATCH 16
@@ -142,9 +144,14 @@ static bool grow_locked(void)
 	while (!list_empty(&offline)) {
 		struct page *page = list_first_entry(&offline, struct page, list);
 
-		if (!window_reonline(page->granule / SECTION_GRANULES))
+		int err = window_reonline(page->granule / SECTION_GRANULES);
+
+		/* where somebody else mapped something meanwhile, it is given up for good */
+		if (err && err != -EEXIST)
 			return false;
 		list_del(&page->list);
+		if (err)
+			continue;
 		nr_online++;
 		add_block_locked(page, MAX_ORDER, PAGE_CLEAN);
 		return true;

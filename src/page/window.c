@@ -164,12 +164,13 @@ size_t window_online(size_t count, size_t *first)
 	return 0;
 }
 
-bool window_reonline(size_t section)
+int window_reonline(size_t section)
 {
-	if (os_map_at(section_address(section), SECTION_SIZE) != 0)
-		return false;
-	advise_sections(section, 1);
-	return true;
+	int err = os_map_at(section_address(section), SECTION_SIZE);
+
+	if (!err)
+		advise_sections(section, 1);
+	return err;
 }
 
 bool window_offline(size_t section)

@@ -16,8 +16,8 @@ bool window_init(uintptr_t base, size_t size);
  * descriptors; returns how many came, from *first on. 0: no memory.
  */
 size_t window_online(size_t count, size_t *first);
-/* Map a section again that window_offline() took. False: no memory. */
-bool window_reonline(size_t section);
+/* Map a section again that window_offline() took. 0; -EEXIST: somebody else did; -ENOMEM. */
+int window_reonline(size_t section);
 /* Unmap a section whose granules are all free. False: the system refused. */
 bool window_offline(size_t section);
 

@@ -340,14 +340,13 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 		return NULL;
 	if (align <= os_page_size)
 		align = 0;
-	if (gfpflags_allow_blocking(gfp))
-		reclaim_poll();
 	area = take_lazy(span, align, gfp);
 	if (area) {
 		fresh = area->zeroed;
 	} else {
 		if (!gfpflags_allow_blocking(gfp))
 			return NULL;
+		reclaim_poll();
 		area = take_new(span, align);
 		if (!area)
 			return NULL;

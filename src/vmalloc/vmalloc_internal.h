@@ -22,10 +22,10 @@ struct vmalloc_counts {
 
 extern struct vmalloc_counts vmalloc_counts;
 
-/* Bytes of address space for a request; size is below half the address space. */
+/* Bytes of address space for a request, a page at least; size is below half the address space. */
 static inline size_t vmalloc_span(size_t size)
 {
-	return align_up(size, os_page_size) + os_page_size;
+	return align_up(size + !size, os_page_size) + os_page_size;
 }
 
 uint32_t vmalloc_stamp(void);
