@@ -110,15 +110,13 @@ exported void malloc_stats(void)
 	fmt_print("metadata:     %zu bytes mapped\n", meta_bytes());
 }
 
-/* malloc_info(3): an XML document on `stream`. 0, or -1 with EINVAL for options that are not 0. */
+/* malloc_info(3): an XML document on `stream`. 0, or, as glibc, EINVAL for options other than 0. */
 exported int malloc_info(int options, FILE *stream)
 {
 	struct usage usage;
 
-	if (options) {
-		errno = EINVAL;
-		return -1;
-	}
+	if (options)
+		return EINVAL;
 	usage_read(&usage);
 	fprintf(stream, "<malloc version=\"libkmalloc-1\">\n<sizes>\n");
 	for (unsigned i = 1; i < NR_KMALLOC_CLASSES && usage.pages.mapped; i++) {
