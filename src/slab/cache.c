@@ -24,6 +24,10 @@
  * that interrupted the allocator (gfp without DIRECT_RECLAIM) takes the same
  * path, but only tries locks.
  *
+ * Before memory is said to be out (RECLAIM_ALL), the barns and this CPU's own
+ * sheaves are flushed; other CPUs keep theirs, since taking them needs a barrier from
+ * the system, which is asked for in malloc_trim() alone.
+ *
  * A sheaf in this file is owned by the running thread until a step hands it
  * over; a thread that dies or a process that forks in between leaks it, and
  * nothing else.
@@ -243,9 +247,31 @@ void kmem_cache_drain_all(void)
 			flush_list(&kmem_caches[i], lists[i]);
 }
 
+/* What this CPU holds of a cache goes to the slabs, in restartable steps: no barrier is needed. */
+static void drain_this_cpu(struct kmem_cache *cache)
+{
+	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
+	void *batch[UINT8_MAX];
+	unsigned n = 0;
+
+	if (spare) {
+		spare->top = &spare->slots[cache->capacity + 1];
+		spare->next = NULL;
+		flush_list(cache, spare);
+	}
+	while (n < cache->capacity && percpu_pop_slow(cache->index, &batch[n], GFP_KERNEL))
+		n++;
+	if (n)
+		slab_flush(cache, batch, n, GFP_KERNEL);
+}
+
 static size_t kmem_cache_shrink(enum reclaim what)
 {
+	bool drain = what == RECLAIM_ALL && percpu_prepare(GFP_KERNEL);
+
 	for (unsigned i = 1; i < KMEM_CACHES_MAX && kmem_caches[i].size; i++) {
+		if (drain)
+			drain_this_cpu(&kmem_caches[i]);
 		flush_list(&kmem_caches[i], barn_shrink(&kmem_caches[i], what == RECLAIM_ALL));
 		if (what == RECLAIM_ALL)
 			slab_drop_empty(&kmem_caches[i]);
