@@ -15,7 +15,7 @@
 #include "check.h"
 
 #define THREADS 8
-#define WANTED 24000
+#define WANTED 8000
 #define SLOTS 64
 
 static _Atomic long handled, given, refused;

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_percpu.c - per-CPU areas: when they come, what each step does, drain, divert,
+ * vfork, and the modes. The sheaves are the test's own, in a slot that no cache has;
+ * meson runs the program once per mode.
+ */
+#include "unit.h"
+
+#include "kmalloc/start.h"
+#include "slab/percpu.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#define SLOT 100
+#define CAPACITY 6
+
+static char objects[64][16] __attribute__((aligned(16)));
+
+static bool has_rseq(void)
+{
+	return percpu_mode() != PERCPU_LOCKED;
+}
+
+static struct slab_sheaf *sheaf_new(unsigned count)
+{
+	struct slab_sheaf *sheaf = calloc(1, sheaf_bytes(CAPACITY));
+
+	CHECK(sheaf != NULL);
+	sheaf_init(sheaf, CAPACITY);
+	for (unsigned i = 0; i < count; i++)
+		*sheaf->top++ = objects[i];
+	return sheaf;
+}
+
+/* On one CPU, so that two steps meet the same area; its index is returned. */
+static unsigned prepared(void)
+{
+	unit_pin(0);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	for (unsigned i = 0; i < RSEQ_NR_CPUS; i++)
+		if (percpu.backing[i])
+			return i;
+	CHECK(!"an area");
+	return 0;
+}
+
+static void area_of_no_use_yet_misses(void)
+{
+	void *object;
+
+	CHECK_EQ(percpu_nr_areas(), 0);
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK(!percpu_push(SLOT, objects[0]));
+	CHECK(!percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+	CHECK(!percpu_push_slow(SLOT, objects[0], GFP_KERNEL));
+	CHECK(!percpu_take_spare(SLOT, true, GFP_KERNEL));
+	CHECK(!percpu_put_spare(SLOT, sheaf_new(0), false, GFP_KERNEL));
+	CHECK_EQ(percpu_nr_areas(), 0);
+}
+
+static void area_is_populated_for_this_cpu_alone(void)
+{
+	unsigned index = prepared();
+
+	CHECK_EQ(percpu_nr_areas(), index + 1);
+	CHECK_EQ(percpu.hit[index], has_rseq() ? percpu.backing[index] : 0);
+	for (unsigned i = 0; i < RSEQ_NR_CPUS; i++)
+		CHECK(i == index || (!percpu.hit[i] && !percpu.backing[i]));
+	CHECK(percpu_prepare(GFP_ATOMIC));
+	CHECK_EQ(percpu_nr_areas(), index + 1);
+}
+
+static void area_when_new_is_empty_and_full(void)
+{
+	void *object;
+
+	prepared();
+	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++) {
+		CHECK(!percpu_pop_slow(slot, &object, GFP_KERNEL));
+		CHECK(!percpu_push_slow(slot, objects[0], GFP_KERNEL));
+		CHECK(!percpu_take_spare(slot, true, GFP_KERNEL));
+		CHECK(!percpu_take_spare(slot, false, GFP_KERNEL));
+	}
+}
+
+static void hit_and_slow_path_share_the_main_sheaf(void)
+{
+	struct slab_sheaf *old;
+	void *object;
+
+	prepared();
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(0), &old, GFP_KERNEL));
+	CHECK(old == NULL);
+	for (unsigned i = 0; i < CAPACITY; i++)
+		CHECK(i % 2 && has_rseq() ? percpu_push(SLOT, objects[i]) :
+					    percpu_push_slow(SLOT, objects[i], GFP_KERNEL));
+	CHECK(!percpu_push(SLOT, objects[10]));
+	CHECK(!percpu_push_slow(SLOT, objects[10], GFP_KERNEL));
+	for (unsigned i = CAPACITY; i-- > 0;) {
+		CHECK(i % 2 && has_rseq() ? percpu_pop(SLOT, &object) :
+					    percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+		CHECK(object == objects[i]);
+	}
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK(!percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+}
+
+static void replace_empty_gives_back_a_usable_empty_sheaf(void)
+{
+	struct slab_sheaf *first = sheaf_new(2), *second = sheaf_new(1), *old = NULL;
+	void *object;
+
+	prepared();
+	CHECK(percpu_replace_empty(SLOT, first, &old, GFP_KERNEL));
+	CHECK(!percpu_replace_empty(SLOT, second, &old, GFP_KERNEL));
+	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[1]);
+	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[0]);
+	CHECK(percpu_replace_empty(SLOT, second, &old, GFP_KERNEL));
+	CHECK(old == first);
+	CHECK(sheaf_empty(old));
+	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[0]);
+}
+
+static void replace_full_gives_back_the_full_sheaf(void)
+{
+	struct slab_sheaf *first = sheaf_new(CAPACITY - 1), *second = sheaf_new(0), *old = NULL;
+
+	prepared();
+	CHECK(percpu_replace_full(SLOT, first, &old, GFP_KERNEL));
+	CHECK(old == NULL);
+	CHECK(!percpu_replace_full(SLOT, second, &old, GFP_KERNEL));
+	CHECK(percpu_push_slow(SLOT, objects[20], GFP_KERNEL));
+	CHECK(percpu_replace_full(SLOT, second, &old, GFP_KERNEL));
+	CHECK(old == first);
+	CHECK(old->slots[CAPACITY] == objects[20]);
+}
+
+static void spare_is_taken_as_what_it_was_put(void)
+{
+	struct slab_sheaf *full = sheaf_new(CAPACITY), *empty = sheaf_new(0);
+
+	prepared();
+	CHECK(percpu_put_spare(SLOT, full, true, GFP_KERNEL));
+	CHECK(!percpu_put_spare(SLOT, empty, false, GFP_KERNEL));
+	CHECK(percpu_take_spare(SLOT, false, GFP_KERNEL) == NULL);
+	CHECK(percpu_take_spare(SLOT + 1, true, GFP_KERNEL) == NULL);
+	CHECK(percpu_take_spare(SLOT, true, GFP_KERNEL) == full);
+	CHECK(percpu_take_spare(SLOT, true, GFP_KERNEL) == NULL);
+	CHECK(percpu_put_spare(SLOT, empty, false, GFP_KERNEL));
+	CHECK(percpu_take_spare(SLOT, true, GFP_KERNEL) == NULL);
+	CHECK(percpu_take_spare(SLOT, false, GFP_KERNEL) == empty);
+}
+
+static void slot_of_no_cache_takes_nothing(void)
+{
+	static uintptr_t before[PERCPU_WORDS];
+	void *object;
+
+	memcpy(before, percpu.empty, sizeof(before));
+	prepared();
+	CHECK(!percpu_push(0, objects[0]));
+	CHECK(!percpu_push_slow(0, objects[0], GFP_KERNEL));
+	CHECK(!percpu_pop(0, &object));
+	CHECK(!memcmp(before, percpu.empty, sizeof(before)));
+}
+
+static unsigned count_list(const struct slab_sheaf *list, unsigned *nr_objects)
+{
+	unsigned n = 0;
+
+	for (; list; list = list->next, n++)
+		*nr_objects += sheaf_count(list);
+	return n;
+}
+
+static void drain_takes_main_and_spare_with_their_tops(void)
+{
+	struct slab_sheaf *lists[KMEM_CACHES_MAX], *old;
+	unsigned nr_objects = 0;
+	void *object;
+
+	prepared();
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
+	CHECK(percpu_put_spare(SLOT, sheaf_new(CAPACITY), true, GFP_KERNEL));
+	CHECK(percpu_put_spare(SLOT + 1, sheaf_new(0), false, GFP_KERNEL));
+	CHECK(percpu_drain(lists));
+	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++)
+		CHECK(slot == SLOT || slot == SLOT + 1 || !lists[slot]);
+	CHECK_EQ(count_list(lists[SLOT], &nr_objects), 2);
+	CHECK_EQ(nr_objects, 3 + CAPACITY);
+	CHECK_EQ(count_list(lists[SLOT + 1], &nr_objects), 1);
+	CHECK_EQ(nr_objects, 3 + CAPACITY);
+
+	/* and the area is as new, in use again at once */
+	CHECK(!percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+	CHECK(!percpu_take_spare(SLOT, true, GFP_KERNEL));
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(1), &old, GFP_KERNEL));
+	CHECK(old == NULL);
+	CHECK(has_rseq() ? percpu_pop(SLOT, &object) : percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+}
+
+static void divert_sends_hits_to_the_slow_path(void)
+{
+	struct slab_sheaf *old;
+	unsigned index = prepared();
+	void *object;
+
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
+	percpu_divert(true);
+	CHECK(percpu_diverted());
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK(!percpu_push(SLOT, objects[9]));
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], 0);
+	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[2]);
+	percpu_divert(false);
+	CHECK(!percpu_diverted());
+	CHECK_EQ(percpu_pop(SLOT, &object), has_rseq());
+}
+
+static void area_populated_while_diverted_stays_off_the_hit_path(void)
+{
+	unsigned index;
+
+	percpu_divert(true);
+	index = prepared();
+	CHECK_EQ(percpu.hit[index], 0);
+	percpu_divert(false);
+	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
+}
+
+static void vfork_child_keeps_off_all_areas(void)
+{
+	struct slab_sheaf *lists[KMEM_CACHES_MAX], *old;
+	unsigned index = prepared();
+	void *object;
+
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
+	percpu_vfork_child();
+	percpu_vfork_child(); /* a vfork child that vforks */
+	percpu_vfork_parent();
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK(!percpu_push(SLOT, objects[9]));
+	CHECK(!percpu_prepare(GFP_KERNEL));
+	CHECK(!percpu_pop_slow(SLOT, &object, GFP_KERNEL));
+	CHECK(!percpu_push_slow(SLOT, objects[9], GFP_KERNEL));
+	CHECK(!percpu_replace_full(SLOT, sheaf_new(0), &old, GFP_KERNEL));
+	CHECK(!percpu_put_spare(SLOT, sheaf_new(0), false, GFP_KERNEL));
+	CHECK(!percpu_drain(lists));
+	CHECK_EQ(percpu.hit[index], 0);
+	percpu_vfork_parent();
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[2]);
+	CHECK_EQ(percpu_pop(SLOT, &object), has_rseq());
+}
+
+static pthread_barrier_t barrier;
+
+static void *vfork_and_wait(void *unused)
+{
+	unit_pin(0);
+	percpu_vfork_child();
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	percpu_vfork_parent();
+	return unused;
+}
+
+/* Two threads on one CPU, so with one index: one of them is in vfork. */
+static void vfork_of_another_thread_keeps_the_index_off_the_hit_path(void)
+{
+	unsigned index = prepared();
+	pthread_t thread;
+
+	if (!has_rseq())
+		return;
+	pthread_barrier_init(&barrier, NULL, 2);
+	CHECK(pthread_create(&thread, NULL, vfork_and_wait, NULL) == 0);
+	pthread_barrier_wait(&barrier);
+	CHECK_EQ(percpu.hit[index], 0);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], 0);
+	percpu_divert(true);
+	percpu_divert(false);
+	CHECK_EQ(percpu.hit[index], 0);
+	pthread_barrier_wait(&barrier);
+	pthread_join(thread, NULL);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK(percpu.hit[index] != 0);
+}
+
+static void fork_child_forgets_vforks_of_other_threads(void)
+{
+	unsigned index = prepared();
+	pthread_t thread;
+
+	if (!has_rseq())
+		return;
+	pthread_barrier_init(&barrier, NULL, 2);
+	CHECK(pthread_create(&thread, NULL, vfork_and_wait, NULL) == 0);
+	pthread_barrier_wait(&barrier);
+	percpu_fork_child();
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK(percpu.hit[index] != 0);
+}
+
+static void mode_without_rseq_is_locked(void)
+{
+	CHECK_EQ(percpu_mode(), PERCPU_LOCKED);
+	CHECK(!strcmp(percpu_mode_name(), "locked"));
+	CHECK(!strcmp(percpu_mode_reason(), "rseq=off in KMALLOC_CMDLINE"));
+}
+
+static void mode_cpu_id_indexes_by_cpu(void)
+{
+	if (!has_rseq())
+		return;
+	CHECK_EQ(percpu_mode(), PERCPU_CPU_ID);
+	for (unsigned i = 0; i < unit_cpus(); i++) {
+		unit_pin(i);
+		CHECK_EQ(rseq_index(), sched_getcpu());
+	}
+}
+
+static void mode_without_registration_says_so(void)
+{
+	char text[256];
+
+	setenv("KMALLOC_CMDLINE", "", 1);
+	unit_rerun("--mode", "GLIBC_TUNABLES", "glibc.pthread.rseq=0", text, sizeof(text));
+	CHECK(!strcmp(text, "locked: the C library did not register rseq (tunable off, or no "
+			    "kernel support)"));
+}
+
+static int print_mode(void)
+{
+	if (!kmalloc_start())
+		return 1;
+	printf("%s: %s", percpu_mode_name(), percpu_mode_reason());
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct unit_case tests[] = {
+		UNIT_TEST(area_of_no_use_yet_misses),
+		UNIT_TEST(area_is_populated_for_this_cpu_alone),
+		UNIT_TEST(area_when_new_is_empty_and_full),
+		UNIT_TEST(hit_and_slow_path_share_the_main_sheaf),
+		UNIT_TEST(replace_empty_gives_back_a_usable_empty_sheaf),
+		UNIT_TEST(replace_full_gives_back_the_full_sheaf),
+		UNIT_TEST(spare_is_taken_as_what_it_was_put),
+		UNIT_TEST(slot_of_no_cache_takes_nothing),
+		UNIT_TEST(drain_takes_main_and_spare_with_their_tops),
+		UNIT_TEST(divert_sends_hits_to_the_slow_path),
+		UNIT_TEST(area_populated_while_diverted_stays_off_the_hit_path),
+		UNIT_TEST(vfork_child_keeps_off_all_areas),
+		UNIT_TEST_WITH(vfork_of_another_thread_keeps_the_index_off_the_hit_path,
+			       "rseq=cpu_id"),
+		UNIT_TEST_WITH(fork_child_forgets_vforks_of_other_threads, "rseq=cpu_id"),
+		UNIT_TEST_WITH(mode_without_rseq_is_locked, "rseq=off"),
+		UNIT_TEST_WITH(mode_cpu_id_indexes_by_cpu, "rseq=cpu_id"),
+		UNIT_TEST(mode_without_registration_says_so),
+	};
+
+	if (argc > 1 && !strcmp(argv[1], "--mode"))
+		return print_mode();
+	return UNIT_MAIN(tests);
+}
