@@ -9,9 +9,10 @@
  *
  * fork from a handler that interrupted the allocator: this thread may hold
  * locks that it can't take again. Those are left to the interrupted code, which
- * goes on in parent and child alike; of the others each is tried for a while. A
- * lock that stays busy (its holder waits for one of ours) is given up: the
- * parent is unharmed, the child may find it held.
+ * goes on in parent and child alike; of the others each is tried for a second. A
+ * lock that stays busy is given up: its holder waits for one of ours, which happens
+ * where it asks for metadata, before it changes anything. The child resets every
+ * lock that is not the interrupted code's.
  */
 #include "lib/lock.h"
 
@@ -20,11 +21,11 @@
 
 #define SPIN_LIMIT 100
 #define TRY_SPIN_LIMIT 32
-#define FORK_SPIN_LIMIT 100000
+#define FORK_WAIT_MS 1000
 
 _Thread_local int lock_depth initial_exec;
 
-static struct lock *all_locks; /* by rank; changed at start-up only */
+static struct lock *all_locks;			      /* by rank; changed at start-up only */
 static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
 static _Thread_local int fork_taken initial_exec;
 
@@ -84,6 +85,21 @@ bool lock_get(struct lock *lock, gfp_t gfp)
 	return false;
 }
 
+/* Its holder may be preempted, or forking itself: sleep, so that it gets to run. */
+static bool lock_try_for_long(struct lock *lock)
+{
+	for (int i = 0; i < FORK_WAIT_MS; i++) {
+		uint32_t word;
+
+		if (lock_try(lock))
+			return true;
+		word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+		if (word)
+			port_futex_wait_ms(&lock->word, word, 1);
+	}
+	return false;
+}
+
 void lock_fork_prepare(void)
 {
 	bool nested = lock_in_atomic();
@@ -102,11 +118,7 @@ void lock_fork_prepare(void)
 			lock_taken(lock);
 			taken = true;
 		} else if (!lock_is_mine(lock)) {
-			for (int i = 0; i < FORK_SPIN_LIMIT && !taken; i++) {
-				taken = lock_try(lock);
-				if (!taken)
-					__builtin_ia32_pause();
-			}
+			taken = lock_try_for_long(lock);
 		}
 		if (taken) {
 			lock->forked = true;
@@ -130,12 +142,14 @@ void lock_fork_parent(void)
 void lock_fork_child(void)
 {
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!lock->forked)
+		/* those of the interrupted code stay its own; all others' holders are not here */
+		if (lock_is_mine(lock) && !lock->forked)
 			continue;
-		lock->forked = false;
 #ifdef DEBUG_CHECKS
-		lock_note_held(lock, -1);
+		if (lock_is_mine(lock))
+			lock_note_held(lock, -1);
 #endif
+		lock->forked = false;
 		lock->owner = NULL;
 		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	}

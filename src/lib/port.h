@@ -11,6 +11,8 @@
 
 /* Sleep while *word == value; may return early for any reason. */
 void port_futex_wait(_Atomic uint32_t *word, uint32_t value);
+/* The same for so many milliseconds at most. */
+void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 /* Wake at most `count` sleepers of *word. */
 void port_futex_wake(_Atomic uint32_t *word, int count);
 /* Write all of buf to a file descriptor, as far as the system lets it. */

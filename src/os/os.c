@@ -296,6 +296,13 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value)
 	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
 }
 
+void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&time, 0, 0);
+}
+
 void port_futex_wake(_Atomic uint32_t *word, int count)
 {
 	call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
