@@ -57,8 +57,7 @@ static void wait_for(pid_t pid, int expected)
 	while (waitpid(pid, &status, 0) != pid)
 		CHECK(errno == EINTR);
 	if (WIFSIGNALED(status))
-		FAIL("child %d died by signal %d %s", (int)pid, WTERMSIG(status),
-		     stress_seed_text);
+		FAIL("child %d died by signal %d %s", (int)pid, WTERMSIG(status), stress_seed_text);
 	CHECK(WEXITSTATUS(status) == expected);
 }
 
