@@ -25,7 +25,7 @@ const struct param param_table[] = {
 	{ "transparent_hugepage", PARAM_CHOICE, &params.thp, thp_choices,
 	  "huge pages: adaptive (large heaps and areas), never, madvise, always" },
 	{ "vmalloc.lazy_max", PARAM_SIZE, &params.vmalloc_lazy_max, NULL,
-	  "bytes of freed areas that wait for reuse (default 32M x log2 of the CPUs)" },
+	  "bytes of freed areas that wait for reuse (default by the number of CPUs, at least 128M)" },
 	{ "page.dirty_max", PARAM_SIZE, &params.page_dirty_max, NULL,
 	  "bytes of free slab pages that stay resident" },
 	{ "reclaim.age_ms", PARAM_SIZE, &params.reclaim_age_ms, NULL,
