@@ -64,6 +64,8 @@ exported void *realloc(void *ptr, size_t size)
 {
 	void *object;
 
+	if (likely(krealloc_hit(ptr, size)))
+		return ptr;
 	if (!ptr)
 		return malloc(size);
 	if (!size) {

@@ -50,6 +50,15 @@ static always_inline void kvfree(void *ptr)
 }
 
 /*
+ * The hit path of a reallocation: ptr is a kmalloc object, and size one that its cache serves.
+ * False for NULL, a size of 0, areas, foreign pointers: their owner is 0, no size's index.
+ */
+static always_inline bool krealloc_hit(const void *ptr, size_t size)
+{
+	return size - 1 < KMALLOC_MAX_SIZE && page_owner(ptr) == kmalloc_index(size);
+}
+
+/*
  * Change the size, keeping the bytes up to the smaller one. ptr is not NULL, size not
  * 0. NULL: no memory, or not a pointer of ours; the object is as before.
  */
