@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * controls: three things shaped like malloc and free that show what time is
- * there to be won or lost.
+ * controls: two things shaped like malloc and free that show what time is there
+ * to be won or lost.
  *
  *   empty  two functions that do nothing: what the loop and the calls cost;
- *   list   a thread's own list of free objects per size, linked through the
- *          objects, without any synchronisation. free() finds the size in a
- *          byte map. An allocator for many threads has to do this and more, so
- *          this is the limit that results are held against;
- *   array  the same with an array of pointers in place of the links.
+ *   list   a thread's own list of free objects per size class, linked through
+ *          the objects, without any synchronisation. free() finds the class in
+ *          a byte map. An allocator for many threads has to do this and more, so
+ *          this is the limit that results are held against.
  *
  * They are a shared library of their own so that a program calls them the way
  * it calls a preloaded malloc, through its procedure linkage table, and so that
  * their thread-local data costs what a preloaded library's costs.
  *
- * Memory comes from one area in granules of 32 KiB, each for one size, and goes
- * back only all at once (controls_reset).
+ * Classes are 16 bytes apart up to 256, then four per doubling. Memory comes from
+ * one area in granules of 32 KiB, one or more for one class, and goes back only
+ * all at once (controls_reset).
  */
 #include "controls.h"
 
@@ -27,24 +27,26 @@
 #include <sys/mman.h>
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* Where a function lies in a cache line is worth a cycle; it must not depend on luck. */
+#define lined_up __attribute__((aligned(64)))
 
-#define CLASSES (CONTROL_SIZE_MAX / 16 + 1)
+#define STEPS (CONTROL_SIZE_MAX / 16 + 1)
+#define CLASSES 53 /* 16 up to 256, 4 in each of 9 doublings; 0 is none */
 #define GRANULE_SHIFT 15
 #define GRANULE (1ul << GRANULE_SHIFT)
 #define AREA (64ul << 20)
-#define STACK_SLOTS 512
 
 static char *area;		/* AREA bytes; NULL before controls_init */
 static atomic_size_t area_used; /* bytes of it handed out, whole granules */
 static uint8_t granule_class[AREA / GRANULE];
-static uint8_t size_class[CLASSES]; /* (size + 15) >> 4 -> class; 0 counts as 16 */
+static uint8_t size_class[STEPS];    /* (size + 15) >> 4 -> class; 0 counts as 16 */
+static size_t class_bytes[CLASSES];  /* from object to object */
+static size_t class_extent[CLASSES]; /* bytes carved at a time, whole granules */
 
 struct control {
-	void *list[CLASSES];		   /* first free object, or NULL */
-	void **top[CLASSES];		   /* one past the last pointer on the stack */
-	char *carve[CLASSES];		   /* next fresh object of the current granule */
-	char *carve_end[CLASSES];	   /* end of that granule; both NULL: none yet */
-	void *stack[CLASSES][STACK_SLOTS]; /* both ends hold a sentinel: bit 0 set */
+	void *list[CLASSES];	  /* first free object, or NULL */
+	char *carve[CLASSES];	  /* next fresh object of the current granules */
+	char *carve_end[CLASSES]; /* end of those; both NULL: none yet */
 };
 
 static _Thread_local struct control control __attribute__((tls_model("initial-exec")));
@@ -57,23 +59,25 @@ static void die(const char *what)
 
 static __attribute__((noinline, cold)) void *carve(unsigned int class)
 {
+	size_t bytes = class_bytes[class], extent = class_extent[class];
 	char *object;
 
 	if (control.carve[class] == control.carve_end[class]) {
-		size_t used = atomic_fetch_add(&area_used, GRANULE);
+		size_t used = atomic_fetch_add(&area_used, extent);
 
-		if (used + GRANULE > AREA)
+		if (used + extent > AREA)
 			die("the controls ran out of memory");
-		granule_class[used >> GRANULE_SHIFT] = class;
+		memset(granule_class + (used >> GRANULE_SHIFT), (int)class,
+		       extent >> GRANULE_SHIFT);
 		control.carve[class] = area + used;
-		control.carve_end[class] = area + used + GRANULE - GRANULE % (class * 16);
+		control.carve_end[class] = area + used + extent - extent % bytes;
 	}
 	object = control.carve[class];
-	control.carve[class] += class * 16;
+	control.carve[class] += bytes;
 	return object;
 }
 
-void *list_alloc(size_t size)
+lined_up void *list_alloc(size_t size)
 {
 	unsigned int class;
 	void *object;
@@ -88,7 +92,7 @@ void *list_alloc(size_t size)
 	return object;
 }
 
-void list_free(void *object)
+lined_up void list_free(void *object)
 {
 	size_t offset = (size_t)((char *)object - area);
 	unsigned int class;
@@ -100,60 +104,34 @@ void list_free(void *object)
 	control.list[class] = object;
 }
 
-void *array_alloc(size_t size)
-{
-	unsigned int class;
-	void **top;
-	void *object;
-
-	if (unlikely(size > CONTROL_SIZE_MAX))
-		return NULL;
-	class = size_class[(size + 15) >> 4];
-	top = control.top[class];
-	object = top[-1];
-	if (unlikely((uintptr_t)object & 1))
-		return carve(class);
-	control.top[class] = top - 1;
-	return object;
-}
-
-void array_free(void *object)
-{
-	size_t offset = (size_t)((char *)object - area);
-	unsigned int class;
-	void **top;
-
-	if (unlikely(offset >= AREA))
-		return;
-	class = granule_class[offset >> GRANULE_SHIFT];
-	top = control.top[class];
-	if (unlikely((uintptr_t)*top & 1))
-		die("a control's array is full");
-	*top = object;
-	control.top[class] = top + 1;
-}
-
 static char empty_object[CONTROL_SIZE_MAX];
 
-void *empty_alloc(size_t size)
+lined_up void *empty_alloc(size_t size)
 {
 	__asm__ volatile("" : : "r"(size));
 	return empty_object;
 }
 
-void empty_free(void *object)
+lined_up void empty_free(void *object)
 {
 	__asm__ volatile("" : : "r"(object));
 }
 
 void controls_init(void)
 {
+	size_t bytes = 16, step = 0;
+
 	area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		    -1, 0);
 	if (area == MAP_FAILED)
 		die("no memory for the controls");
-	for (int i = 0; i < CLASSES; i++)
-		size_class[i] = i ? i : 1;
+	for (unsigned int class = 1; class < CLASSES; class ++) {
+		class_bytes[class] = bytes;
+		class_extent[class] = (bytes + GRANULE - 1) & ~(GRANULE - 1);
+		for (; step <= bytes / 16; step++)
+			size_class[step] = (uint8_t) class;
+		bytes += bytes < 256 ? 16 : (1ul << (63 - __builtin_clzl(bytes))) / 4;
+	}
 }
 
 void controls_reset(void)
@@ -164,11 +142,4 @@ void controls_reset(void)
 void controls_start(void)
 {
 	memset(&control, 0, sizeof(control));
-	for (int i = 0; i < CLASSES; i++) {
-		void **stack = control.stack[i];
-
-		stack[0] = (void *)1;
-		stack[STACK_SLOTS - 1] = (void *)1;
-		control.top[i] = stack + 1;
-	}
 }

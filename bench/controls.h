@@ -8,23 +8,21 @@
 #include <stddef.h>
 
 /* Largest size the controls serve. */
-#define CONTROL_SIZE_MAX 256
+#define CONTROL_SIZE_MAX (128ul << 10)
 
 /* Called from outside the library, whatever the build hides by default. */
 #pragma GCC visibility push(default)
 
 void *list_alloc(size_t size);
 void list_free(void *object);
-void *array_alloc(size_t size);
-void array_free(void *object);
 void *empty_alloc(size_t size);
 void empty_free(void *object);
 
 /* Once per process, before any other call. */
 void controls_init(void);
-/* Once per slice, while no thread uses a control: all memory is free again. */
+/* Once per run, while no thread uses a control: all memory is free again. */
 void controls_reset(void);
-/* In each thread, before its first use in a slice. */
+/* In each thread, before its first use in a run. */
 void controls_start(void);
 
 #pragma GCC visibility pop
