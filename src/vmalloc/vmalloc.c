@@ -10,8 +10,8 @@
  *
  * Allocation: 1. a lazy range of about this size, or cut from a larger one, or several
  * neighbours joined; 2. before new
- * memory is mapped, as many bytes of lazy ranges are purged, oldest first, so that
- * waiting memory never adds to a new peak; 3. a hole; 4. the top of the
+ * memory is mapped, lazy ranges are purged, oldest first, as many bytes as it takes, down to an
+ * eighth of the live bytes: so much may add to a peak, as sizes that drift find their pages there; 3. a hole; 4. the top of the
  * window; both mapped with MAP_FIXED_NOREPLACE, without the lock: the range is
  * MOVING, nobody else touches it. What somebody else mapped there first is FOREIGN for good.
  *
@@ -39,8 +39,9 @@
 #define LAZY_UNIT (32UL << 20)
 #define LAZY_MIN (128UL << 20)
 #define PURGE_BATCH 32
-#define RUN_MAX 16  /* lazy ranges joined at once, at most */
-#define RUN_SCAN 32 /* of those freed last, how many are looked at */
+#define SPARE_SHARE 8 /* of the live bytes, so much may wait while new memory is mapped */
+#define RUN_MAX 16    /* lazy ranges joined at once, at most */
+#define RUN_SCAN 32   /* of those freed last, how many are looked at */
 #define HOLES_MAX 8192
 #define FOREIGN_TRIES 32
 #define FOREIGN_SKIP (64UL << 20) /* address space given up where others map */
@@ -311,12 +312,25 @@ static struct vmap_area *take_lazy(size_t span, size_t align, gfp_t gfp)
 	return area;
 }
 
+/* How much of what waits has to go before `span` bytes more are mapped. */
+static size_t excess_with(size_t span)
+{
+	size_t lazy, spare;
+
+	lock_acquire(&vmap_lock);
+	lazy = vmap_lazy_bytes;
+	spare = (vmalloc_counts.bytes + span) / SPARE_SHARE;
+	lock_release(&vmap_lock);
+	return lazy > spare ? min_size(lazy - spare, span) : 0;
+}
+
 static struct vmap_area *take_new(size_t span, size_t align)
 {
 	struct vmap_area *area;
+	size_t excess = excess_with(span);
 
-	if (vmap_lazy_bytes)
-		purge(RECLAIM_ALL, span);
+	if (excess)
+		purge(RECLAIM_ALL, excess);
 	area = vmalloc_map_new(span, align);
 	if (!area) {
 		reclaim_run(RECLAIM_ALL);
