@@ -40,7 +40,7 @@
  *		return gb_main(argc, argv);
  *	}
  *
- * (tests/bench/test_gbench.sh compiles and runs this very text.)
+ * (tests/bench/test_gbench.py compiles and runs this very text.)
  */
 #ifndef BENCH_GBENCH_H
 #define BENCH_GBENCH_H

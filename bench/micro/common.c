@@ -39,12 +39,12 @@ void random_order(struct random *random, uint16_t *order, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		order[i] = (uint16_t)i;
-	for (size_t i = count - 1; i > 0; i--) {
-		size_t j = random_next(random) % (i + 1);
-		uint16_t t = order[i];
+	for (size_t left = count; left > 1; left--) {
+		size_t any = random_next(random) % left;
+		uint16_t last = order[left - 1];
 
-		order[i] = order[j];
-		order[j] = t;
+		order[left - 1] = order[any];
+		order[any] = last;
 	}
 }
 

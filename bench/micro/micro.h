@@ -70,7 +70,7 @@ typedef void free_fn(void *);
 /* ------------------------------------------------------------------ common.c */
 
 #define NR_SIZES 1024
-#define KIB 1024l
+#define KIB 1024L
 #define MIB (1024 * KIB)
 
 extern uint16_t mixed_sizes[NR_SIZES]; /* 16..256, any one as likely */
