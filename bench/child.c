@@ -8,8 +8,20 @@
  * LD_PRELOAD, which is meant for the child, out of them too.
  *
  * ru_maxrss is that of the largest single process. The total over processes that live at the same
- * time can only be sampled: Pss of the child and all below it (pages that several share
- * count once). That costs time, so a run that samples is not one to take times from.
+ * time, and memory over time, can only be sampled:
+ *
+ *  1. Who belongs to the program: its process group and their children, found by a pass over
+ *     /proc/PID/stat (not every kernel has /proc/PID/task/TID/children). One that moves to a group
+ *     of its own and whose parent has gone is not counted any more.
+ *  2. One process of few threads: its resident memory from /proc/PID/statm, which takes 20 us
+ *     however large it is, and takes no lock of the program's. Some kernels count there only what
+ *     each thread has reported of late, up to 64 pages less: of many threads the sum is wrong.
+ *  3. One process of many threads: Rss of smaps_rollup, which walks the page tables (10 ms per GiB).
+ *  4. Several processes: Pss of each (pages that several share count once), from when the second
+ *     one was seen until the end, so that the series does not jump between two measures.
+ *
+ * No step may take more than a quarter of the time: after one that took long the next comes later
+ * than asked for. That still costs time, so a run that samples is not one to take times from.
  */
 #include "child.h"
 
@@ -18,13 +30,31 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define WATCHED 1024   /* processes at a time, more are not counted */
+#define FEW_THREADS 16 /* up to here statm is right enough: 4 MiB at worst */
+#define COST_LIMIT 3.0 /* pause after a step, in times of what it took */
+
+/* What is sampled, and how densely. */
+struct watch {
+	pid_t pids[WATCHED]; /* the program itself is the first one */
+	int count;
+	bool several;		     /* there has been more than one */
+	double begin;		     /* times are since then */
+	double next_find;	     /* no look for new processes before */
+	int stride;		     /* samples that one kept point stands for */
+	int pending;		     /* of them taken by now */
+	struct child_sample largest; /* of the pending ones */
+};
 
 static sigset_t waited_for; /* signals that child_run collects */
 
@@ -47,48 +77,130 @@ static void read_text(const char *path, char *text, size_t size)
 		close(fd);
 }
 
-static long pss_kib(long pid)
+/* The value in KiB of the line that begins with NAME, which ends in a colon. */
+static long rollup_kib(pid_t pid, const char *name)
 {
 	char path[64], text[2048];
-	const char *pss;
+	const char *found;
 
-	snprintf(path, sizeof(path), "/proc/%ld/smaps_rollup", pid);
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
 	read_text(path, text, sizeof(text));
-	pss = strstr(text, "\nPss:");
-	return pss ? strtol(pss + 5, NULL, 10) : 0;
+	found = strstr(text, name);
+	return found ? strtol(found + strlen(name), NULL, 10) : 0;
 }
 
-static long tree_kib(long pid, int depth)
+static long statm_kib(pid_t pid)
 {
-	char path[320], text[4096];
-	long total = pss_kib(pid);
+	char path[64], text[256], *resident;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	read_text(path, text, sizeof(text));
+	resident = strchr(text, ' ');
+	return resident ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+}
+
+static long threads_of(pid_t pid)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	return stat(path, &st) ? 0 : (long)st.st_nlink - 2;
+}
+
+static bool is_watched(const struct watch *watch, pid_t pid)
+{
+	for (int i = 0; i < watch->count; i++)
+		if (watch->pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* Find the processes below the first one. /proc lists them by number: parents mostly come first. */
+static void find_processes(struct watch *watch)
+{
+	char path[320], text[512];
 	struct dirent *entry;
-	DIR *tasks;
+	DIR *proc = opendir("/proc");
 
-	if (depth > 16)
-		return total;
-	snprintf(path, sizeof(path), "/proc/%ld/task", pid);
-	tasks = opendir(path);
-	if (!tasks)
-		return total;
-	while ((entry = readdir(tasks))) {
-		char *next = text, *end;
+	watch->count = 1;
+	while (proc && watch->count < WATCHED && (entry = readdir(proc))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		const char *name_end;
+		int parent, group;
 
-		if (entry->d_name[0] == '.')
+		/* stat of the first one adds up all its threads, and nothing new is learnt. */
+		if (pid <= 0 || pid == watch->pids[0])
 			continue;
-		snprintf(path, sizeof(path), "/proc/%ld/task/%s/children", pid, entry->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 		read_text(path, text, sizeof(text));
-		for (;;) {
-			long child = strtol(next, &end, 10);
-
-			if (end == next)
-				break;
-			total += tree_kib(child, depth + 1);
-			next = end;
-		}
+		name_end = strrchr(text, ')');
+		if (!name_end || sscanf(name_end, ") %*c %d %d", &parent, &group) != 2)
+			continue;
+		if (group == watch->pids[0] || is_watched(watch, parent))
+			watch->pids[watch->count++] = pid;
 	}
-	closedir(tasks);
+	if (proc)
+		closedir(proc);
+	if (watch->count > 1)
+		watch->several = true;
+}
+
+static long total_kib(const struct watch *watch)
+{
+	long total = 0;
+
+	if (!watch->several) {
+		if (threads_of(watch->pids[0]) <= FEW_THREADS)
+			return statm_kib(watch->pids[0]);
+		return rollup_kib(watch->pids[0], "\nRss:");
+	}
+	for (int i = 0; i < watch->count; i++)
+		total += rollup_kib(watch->pids[i], "\nPss:");
 	return total;
+}
+
+/* Keep one point; when they are full, each comes to stand for twice as many as before. */
+static void keep(struct watch *watch, struct child_result *result, struct child_sample sample)
+{
+	struct child_sample *samples = result->samples;
+
+	if (!watch->pending++ || sample.kib > watch->largest.kib)
+		watch->largest = sample;
+	if (watch->pending < watch->stride)
+		return;
+	watch->pending = 0;
+	samples[result->sample_count++] = watch->largest;
+	if (result->sample_count < CHILD_SAMPLES)
+		return;
+	for (int i = 0; i < CHILD_SAMPLES / 2; i++) {
+		const struct child_sample *pair = samples + 2 * i;
+
+		samples[i] = pair[0].kib >= pair[1].kib ? pair[0] : pair[1];
+	}
+	result->sample_count = CHILD_SAMPLES / 2;
+	watch->stride *= 2;
+}
+
+/* Take one sample; returns how long to wait for the next one, PAUSE seconds at least. */
+static double take_sample(struct watch *watch, struct child_result *result, double pause)
+{
+	double begin = now(), found = begin, end;
+	long kib;
+
+	if (begin >= watch->next_find) {
+		find_processes(watch);
+		found = now();
+		watch->next_find = found + COST_LIMIT * (found - begin);
+	}
+	kib = total_kib(watch);
+	end = now();
+	/* A process that is starting or ending has no memory to speak of. */
+	if (kib > 0)
+		keep(watch, result, (struct child_sample){ end - watch->begin, kib });
+	if (kib > result->tree_kib)
+		result->tree_kib = kib;
+	return COST_LIMIT * (end - found) > pause ? COST_LIMIT * (end - found) : pause;
 }
 
 void child_init(void)
@@ -116,18 +228,25 @@ static int start(char **argv, char **envp, pid_t *pid)
 	return error;
 }
 
-/* Wait until PID can be waited for, sampling on the way. Returns 1 on time-out. */
+/*
+ * Wait until PID can be waited for; sample on the way, SAMPLE_MS > 0 apart. Returns 1 on
+ * time-out.
+ */
 static int wait_for_end(pid_t pid, double deadline, int sample_ms, struct child_result *result)
 {
+	struct watch watch = { .pids = { pid }, .count = 1, .stride = 1, .begin = now() };
+	double next = sample_ms > 0 ? watch.begin + sample_ms / 1e3 : deadline;
+
 	for (;;) {
-		double left = deadline - now();
-		double pause = sample_ms > 0 && sample_ms / 1e3 < left ? sample_ms / 1e3 : left;
-		struct timespec ts = { (time_t)pause, (long)((pause - (time_t)pause) * 1e9) };
+		double left = (next < deadline ? next : deadline) - now();
+		struct timespec ts = { 0, 0 };
 		siginfo_t info = { 0 };
 		int sig;
 
-		if (left <= 0)
-			return 1;
+		if (left > 0) {
+			ts.tv_sec = (time_t)left;
+			ts.tv_nsec = (long)((left - (double)ts.tv_sec) * 1e9);
+		}
 		sig = sigtimedwait(&waited_for, NULL, &ts);
 		if (sig == SIGINT || sig == SIGTERM) {
 			kill(-pid, SIGKILL);
@@ -137,12 +256,10 @@ static int wait_for_end(pid_t pid, double deadline, int sample_ms, struct child_
 		waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT);
 		if (info.si_pid == pid)
 			return 0;
-		if (sample_ms > 0) {
-			long kib = tree_kib(pid, 0);
-
-			if (kib > result->tree_kib)
-				result->tree_kib = kib;
-		}
+		if (now() >= deadline)
+			return 1;
+		if (sample_ms > 0 && now() >= next)
+			next = now() + take_sample(&watch, result, sample_ms / 1e3);
 	}
 }
 
@@ -154,8 +271,14 @@ int child_run(char **argv, char **envp, double timeout, int sample_ms, struct ch
 	int error;
 
 	memset(result, 0, sizeof(*result));
+	if (sample_ms > 0) {
+		result->samples = calloc(CHILD_SAMPLES, sizeof(*result->samples));
+		if (!result->samples)
+			return -1;
+	}
 	error = start(argv, envp, &pid);
 	if (error) {
+		free(result->samples);
 		errno = error;
 		return -1;
 	}

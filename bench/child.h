@@ -5,6 +5,13 @@
 #ifndef BENCH_CHILD_H
 #define BENCH_CHILD_H
 
+#define CHILD_SAMPLES 2000
+
+struct child_sample {
+	double seconds; /* since the start */
+	long kib;	/* of all processes together */
+};
+
 struct child_result {
 	int status;    /* as from wait4 */
 	int timed_out; /* killed because its time was over */
@@ -15,6 +22,12 @@ struct child_result {
 	long minflt;
 	long majflt;
 	long tree_kib; /* largest total seen over all its processes; 0: not asked for */
+	/*
+	 * Memory over time, fewer than CHILD_SAMPLES points. Of a long run each one is the largest
+	 * of as many samples. NULL: not asked for. To be freed.
+	 */
+	struct child_sample *samples;
+	int sample_count;
 };
 
 /* Once, before child_run: SIGCHLD, SIGINT and SIGTERM are waited for from here on. */
