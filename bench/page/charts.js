@@ -116,6 +116,11 @@ function valueMarks(lines, scale, dots) {
 	return dots ? [whisker, ...marks] : [...marks, whisker];
 }
 
+// Tips stand in the middle of the chart, above what is pointed at: so none leaves a phone's screen.
+function tips(data, channels, pointer = Plot.pointer) {
+	return Plot.tip(data, pointer({ ...channels, title: "title", anchor: "bottom", className: "tip", ...tip }));
+}
+
 // Horizontal bars, or dots. rows: [{name, note, cells: [{column, value, low, high, text, title}]}].
 export function rowChart({ rows, scale, width, label, dots = false, isRatio = false }) {
 	const { names, lines, height } = layout(rows);
@@ -156,10 +161,7 @@ export function rowChart({ rows, scale, width, label, dots = false, isRatio = fa
 				y: "middle", frameAnchor: "right", textAnchor: "end", dx: marginRight - 2, text: "text",
 				fill: "var(--ink)", className: "number", fontVariant: "tabular-nums",
 			}),
-			Plot.tip(lines, Plot.pointerY({
-				x: (d) => Math.min(Math.max(d.value, scale.domain[0]), scale.domain[1]),
-				y: "middle", title: "title", ...tip,
-			})),
+			tips(lines, { py: "middle", y: "middle" }, Plot.pointerY),
 		],
 	});
 	chart.setAttribute("aria-label", label);
@@ -220,7 +222,7 @@ export function curveChart({ points, by, yLabel, width, isRatio = false, label }
 			Plot.dot(points.filter(hollow), {
 				x: "x", y: "y", stroke: strokeOf, symbol: (d) => d.column.symbol, r: 2.8, className: "point",
 			}),
-			Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", ...tip })),
+			tips(points, { px: "x", py: "y", y: "y" }),
 		],
 	});
 	chart.setAttribute("aria-label", label);
@@ -242,7 +244,7 @@ export function seriesChart({ points, width, label }) {
 			Plot.ruleY([0], { stroke: "var(--muted)" }),
 			Plot.line(peers, { ...line, strokeWidth: 1.4, strokeOpacity: 0.9, className: "series" }),
 			Plot.line(ours, { ...line, strokeWidth: 2.6, className: "series" }),
-			Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "title", ...tip })),
+			tips(points, { px: "x", py: "y", y: "y" }),
 		],
 	});
 	chart.setAttribute("aria-label", label);
