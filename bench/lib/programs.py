@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
@@ -24,6 +24,28 @@ class Program:
     environment: dict | None = None
     forks: bool = False            # several processes at a time: sample their total too
     same_output: bool = True       # the output does not depend on the run
+    group: str = "programs"        # or "servers": our own programs
+    about: str = ""                # which path it takes, why it matters, what is good
+    series: bool = True            # sample its memory over time, in a run of its own
+    # Lines `NAME VALUE` of the output that are results: NAME -> (metric, unit, factor).
+    results: dict = field(default_factory=dict)
+
+    def _is_result(self, line):
+        return line.split(b" ")[0].decode(errors="replace") in self.results
+
+    def stable_output(self, output):
+        """What every run has to print alike."""
+        return b"\n".join(line for line in output.split(b"\n") if not self._is_result(line))
+
+    def more_samples(self, output):
+        """(metric, unit, value) of the output's results; of several alike the last counts."""
+        found = {}
+        for line in output.split(b"\n"):
+            if self._is_result(line):
+                name, value = line.decode().split()[:2]
+                metric, unit, factor = self.results[name]
+                found[metric, unit] = float(value) * factor
+        return [(metric, unit, value) for (metric, unit), value in found.items()]
 
 
 def script(interpreter, name, **options):
