@@ -27,6 +27,9 @@ function lookAtResults() {
 		bars: all(figure, ".value > *").length,
 		hollow: all(figure, ".hollow > *").length,
 		whiskers: all(figure, ".whisker > *").length,
+		// Where the bars begin and end, and the whiskers, in pixels.
+		spans: all(figure, ".value > rect").map((bar) => [+bar.getAttribute("x"), +bar.getAttribute("x") + +bar.getAttribute("width")]),
+		reaches: all(figure, ".whisker > line").map((line) => [+line.getAttribute("x1"), +line.getAttribute("x2")]),
 		names: all(figure, ".name > *").map(text),
 		notes: all(figure, ".note > text").map(text),
 		numbers: all(figure, ".number > *").map(text),

@@ -128,9 +128,7 @@ class Pages(unittest.TestCase):
             cls.seen = {width: drive(cls.kind, file, width) for width in WIDTHS}
 
     def each(self):
-        for width, seen in self.seen.items():
-            with self.subTest(width=width):
-                yield seen
+        return self.seen.values()
 
     def check_quiet(self):
         for seen in self.each():
@@ -206,6 +204,32 @@ class ResultsPage(Pages):
             self.assertEqual(total(now, "bars", "bars"), len(medians))
             self.assertEqual(total(now, "bars", "whiskers"), sum(bool(r["spread"] and r["median"]) for _, r in medians))
             self.assertEqual(shown_numbers(now), sorted(number(result["median"]) for _, result in medians))
+
+    def test_bars_are_as_long_as_their_ratios(self):
+        for chart in charts(self.seen[360]["ratio"], "bars"):
+            results = [result for benchmark, metric, _, result in results_of(self.data)
+                       if metric["name"] == chart["metric"] and "ratio" in result
+                       and any(benchmark["name"].startswith(name.rstrip("…")) and
+                               (name[-1] == "…" or name == benchmark["name"]) for name in chart["names"])]
+            if not results:
+                continue
+            values = sorted(result["ratio"] for result in results)
+            base = max(set(sum(chart["spans"], [])), key=sum(chart["spans"], []).count)
+            ends = sorted(start if abs(end - base) < 0.01 else end for start, end in chart["spans"])
+            self.assertEqual(len(values), len(ends))
+            # Pixels go with the logarithm; the bars start at 1.
+            far, end = max(zip(values, ends), key=lambda pair: abs(math.log(pair[0])))
+            pixels = (end - base) / math.log(far)
+            self.assertGreater(pixels, 10)
+            self.check_places(ends, [base + pixels * math.log(value) for value in values])
+            for side, name in enumerate(("ratio_low", "ratio_high")):
+                self.check_places([reach[side] for reach in chart["reaches"]], [
+                    base + pixels * math.log(r[name]) for r in results if r["ratio_low"] < r["ratio_high"]])
+
+    def check_places(self, places, expected):
+        self.assertEqual(len(places), len(expected))
+        for place, wanted in zip(sorted(places), sorted(expected)):
+            self.assertAlmostEqual(place, wanted, delta=0.6)
 
     def test_each_benchmark_has_its_row(self):
         names = sorted(b["name"] for b in self.data["benchmarks"] for _ in b["metrics"])
