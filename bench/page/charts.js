@@ -15,7 +15,7 @@ const BOTTOM = 22;
 const LOG_FROM = 30; // from this span on a scale is logarithmic
 
 const style = { fontSize: "11px", fontFamily: "inherit", background: "none", overflow: "visible" };
-const tip = { fontSize: 12, lineWidth: 19, textPadding: 8, maxRadius: 30 };
+const tip = { fontSize: 12, lineWidth: 19, lineHeight: 1.25, textPadding: 8, maxRadius: 30 };
 
 // Length of a text in pixels, near enough to cut it.
 function cut(text, pixels, size = 6.4) {

@@ -121,8 +121,28 @@ function allocators() {
 }
 
 const content = h("div", { class: "content" });
+// What stands for the summary and for each group now; a group that the filter leaves out is a comment.
+const slots = [null, ...groups].map((group) => ({ group, node: document.createComment("") }));
+const nothing = h("p", { class: "nothing", hidden: true });
+let drawing = 0; // counts the calls of draw(): a later one ends an earlier one
 
-function draw() {
+function drawSlot(slot, view) {
+	const node = slot.group ? groupSection(slot.group, view) : summarySection(view);
+	const next = node ?? document.createComment("");
+	slot.node.replaceWith(next);
+	slot.node = next;
+}
+
+// How far a slot is from what is in sight, in pixels.
+function distance({ node }) {
+	if (!node.getBoundingClientRect)
+		return 1;
+	const { top, bottom } = node.getBoundingClientRect();
+	return Math.max(0, top - innerHeight, -bottom);
+}
+
+// Draws what is in sight at once, and the rest bit by bit, so that a long page stays quick to use.
+function draw(done) {
 	const view = {
 		results,
 		columns: columns.filter(({ name, used }) => used && !state.hidden.has(name)),
@@ -130,9 +150,27 @@ function draw() {
 		matches: (name) => name.toLowerCase().includes(state.filter),
 		width: content.clientWidth,
 	};
-	const sections = groups.map((group) => groupSection(group, view)).filter(Boolean);
-	content.replaceChildren(summarySection(view), ...(sections.length ? sections
-		: [h("p", { class: "nothing" }, results.benchmarks.length ? `No benchmark has "${state.filter}" in its name.` : "No benchmark has a result yet.")]));
+	const found = results.benchmarks.some(({ name }) => view.matches(name));
+	nothing.hidden = found;
+	nothing.replaceChildren(results.benchmarks.length ? `No benchmark has "${state.filter}" in its name.` : "No benchmark has a result yet.");
+	const order = slots.map((slot) => ({ slot, far: distance(slot) })).sort((a, b) => a.far - b.far);
+	const mine = ++drawing;
+	content.dataset.drawing = "";
+	const step = () => {
+		if (mine !== drawing)
+			return;
+		const until = performance.now() + 30;
+		do
+			drawSlot(order.shift().slot, view);
+		while (order.length && (order[0].far === 0 || performance.now() < until));
+		if (order.length) {
+			setTimeout(step);
+			return;
+		}
+		delete content.dataset.drawing;
+		done?.();
+	};
+	step();
 }
 
 function start() {
@@ -141,10 +179,9 @@ function start() {
 			failures(), allocators(),
 			h("footer", {}, "Drawn with Observable Plot and D3, whose licences are in the source of this page. ",
 				"The numbers are in it too, as JSON.")));
-	draw();
-	// The sections are longer than the page was when the browser looked for the anchor.
-	if (location.hash)
-		document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
+	content.append(...slots.map(({ node }) => node), nothing);
+	// The sections were not there yet when the browser looked for the anchor.
+	draw(() => location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView());
 	let width = content.clientWidth;
 	new ResizeObserver(debounced(150, () => {
 		if (content.clientWidth !== width) {

@@ -28,9 +28,10 @@ function foldable(key, title, open, fill) {
 	return details;
 }
 
-function figure(title, note, chart, attributes = {}) {
+// The caption of a chart that goes on with the one beside it only holds the place.
+function figure(title, note, chart, attributes = {}, again = false) {
 	return h("figure", { class: "chart", style: `width: ${chart.getAttribute("width")}px`, ...attributes },
-		h("figcaption", {}, h("span", { class: "title" }, title), note && h("span", { class: "note" }, note)), chart);
+		h("figcaption", { class: again ? "again" : null }, h("span", { class: "title" }, title), note && h("span", { class: "note" }, note)), chart);
 }
 
 // How many charts fit beside each other, and how wide they are then.
@@ -100,9 +101,9 @@ function barFigures(benchmarks, metric, view, beside) {
 	const note = view.ratios ? `${ours} / the other; below 1: ${ours} needs less`
 		: `less is better${scale.log ? "; logarithmic scale" : ""}`;
 	return Array.from({ length: parts }, (_, i) => rows.slice(i * size, (i + 1) * size)).filter((part) => part.length)
-		.map((part, i) => figure(i ? "" : metricTitle(metric), i ? "" : note,
+		.map((part, i) => figure(metricTitle(metric), note,
 			rowChart({ rows: part, scale, width, isRatio: view.ratios, label: `${metricTitle(metric)}, bars` }),
-			{ "data-kind": "bars", "data-metric": metric.name }));
+			{ "data-kind": "bars", "data-metric": metric.name }, i > 0));
 }
 
 function bars(benchmarks, view) {

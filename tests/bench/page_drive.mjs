@@ -57,7 +57,12 @@ function lookAtResults() {
 	};
 }
 
+async function drawn(page) {
+	await page.waitForSelector(".content:not([data-drawing])", { state: "attached" });
+}
+
 async function openAll(page) {
+	await drawn(page);
 	await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
 	await page.waitForFunction(() => [...document.querySelectorAll("details > div")].every((body) => body.firstChild));
 }
@@ -95,10 +100,11 @@ async function results(page, look, picture) {
 	await page.waitForFunction(() => document.querySelectorAll("section[data-group]").length === 1);
 	seen.filtered = await look();
 	await page.fill("#filter", "no such benchmark");
-	await page.waitForSelector(".nothing");
+	await page.waitForSelector(".nothing:not([hidden])");
 	seen.nothing = await page.textContent(".nothing");
 	await page.fill("#filter", "");
-	await page.waitForSelector("section[data-group]");
+	await page.waitForFunction((count) => document.querySelectorAll("section[data-group]").length === count, seen.ratio.groups.length);
+	await drawn(page);
 
 	// A tip, at both ends of each chart of a group: none may make the page wider.
 	seen.tips = [];
@@ -193,7 +199,11 @@ try {
 	page.on("request", (request) => request.url() !== url && requests.push(request.url()));
 	await page.goto(url);
 	const picture = async (name) => pictures && page.screenshot({ path: join(pictures, `${name}-${width}.png`) });
-	const look = () => page.evaluate(kind === "flame" ? lookAtFlame : lookAtResults);
+	const look = async () => {
+		if (kind === "results")
+			await drawn(page);
+		return await page.evaluate(kind === "flame" ? lookAtFlame : lookAtResults);
+	};
 	const seen = await (kind === "flame" ? flame : results)(page, look, picture);
 	process.stdout.write(JSON.stringify({ ...seen, problems, requests }));
 } finally {
