@@ -154,12 +154,16 @@ def measure(unit, allocators, store, left, progress):
 def page(store, results):
     """results.html; without npm there is none, and a line says so."""
     try:
-        from page import results_page
+        from page import BadData, results_page
+    except ImportError as error:
+        print(f"tools/bench: no results.html: {error}", file=sys.stderr)
+        return False
+    try:
         subprocess.run([str(BENCH / "page" / "build")], check=True, stdout=sys.stderr)
         template = ROOT / "build" / "page" / "results.html"
         store.write("results.html", results_page(template, results))
         return True
-    except (ImportError, OSError, subprocess.CalledProcessError) as error:
+    except (BadData, OSError, subprocess.CalledProcessError) as error:
         print(f"tools/bench: no results.html: {error}", file=sys.stderr)
         return False
 
