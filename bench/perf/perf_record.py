@@ -19,7 +19,7 @@ import samples
 from program import Stop, say
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / "build" / "libkmalloc.so"
+LIBRARY = ROOT / "build" / "libkmalloc.so"  # --library names another
 LIMIT = 1 << 30  # bytes of perf.data
 
 USAGE = """\
@@ -56,6 +56,7 @@ OPTIONS
   --out DIR        where the files go (default: perf-kmalloc in the current folder); older ones there are replaced
   --frequency N    samples a second (default 997)
   --stack BYTES    how much of the stack is dumped (default 8192; up to 65528). Deeper stacks lose their outer part
+  --library FILE   a libkmalloc.so other than build/libkmalloc.so, in the directory where it was built
   --help           this text
 
 FILES
@@ -159,11 +160,11 @@ def record(event, options, command, folder):
     return status, time.monotonic() - start, limiter.stopped_after
 
 
-def read(folder, classifier):
+def read(folder, library):
     """The samples of DIR/perf.data as a Profile, and whether the kernel's were recorded."""
     data = str(folder / "perf.data")
     perfdata.repair(data)
-    profile = samples.Profile(LIBRARY, classifier)
+    profile = samples.Profile(library, rooms.Rooms(library, ROOT))
     words = ["perf", "script", "--no-inline", "-i", data, "-F", "comm,pid,tid,time,ip,sym,dso", "--show-task-events",
              "--show-lost-events"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
@@ -235,7 +236,7 @@ def write_page(folder, result):
 def report(folder, options, words, event, why, run):
     _, seconds, stopped_after = run
     try:
-        profile, kernel = read(folder, rooms.Rooms(LIBRARY, ROOT))
+        profile, kernel = read(folder, options["--library"])
     except (perfdata.Damaged, disasm.CannotRead, OSError) as error:
         say(f"no report: {error}")
         return
@@ -263,13 +264,14 @@ def report(folder, options, words, event, why, run):
 
 def main(words):
     program.TOOL = "tools/perf-record"
-    options = {"--out": "perf-kmalloc", "--frequency": "997", "--stack": "8192", "--preload": ""}
+    options = {"--out": "perf-kmalloc", "--frequency": "997", "--stack": "8192", "--library": str(LIBRARY), "--preload": ""}
     values, words = program.parse(words, options, USAGE)
     values["--frequency"] = program.number("--frequency", values["--frequency"], 1, 20000)
     values["--stack"] = program.number("--stack", values["--stack"], 64, 65528) & ~7
     environment = program.own_environment()
     program.find_program(words[0], environment)
-    environment = program.with_preload(environment, str(LIBRARY), values["--preload"])
+    values["--library"] = program.library(values["--library"])
+    environment = program.with_preload(environment, values["--library"], values["--preload"])
     event, why = choose_event(values["--frequency"])
     folder = Path(values["--out"]).absolute()
     try:

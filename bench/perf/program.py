@@ -95,6 +95,16 @@ def parse(words, options, usage):
     return values, words[place:]
 
 
+def library(path):
+    """The library to preload. A path with a space or a colon cannot be."""
+    path = os.path.abspath(path)
+    if not os.path.isfile(path):
+        raise Stop(f"there is no {path} (tools/build makes build/libkmalloc.so)")
+    if any(letter in ": \t\n" for letter in path):
+        raise Stop(f"LD_PRELOAD cannot hold a path with a space or a colon: {path}")
+    return path
+
+
 def number(name, text, low, high):
     try:
         value = int(text)
