@@ -70,7 +70,8 @@ struct worker {
 	struct session *ending[STEPS + 1]; /* lists of all of them, by their end */
 	struct session **all;		   /* the same, to choose from */
 	size_t count, room;		   /* of these */
-	struct session *passed_on;	   /* for the next thread to take after the barrier */
+	/* For the next thread, which may take it while this one fills the other in the next phase. */
+	struct session *passed_on[2];
 };
 
 static struct worker workers[MOST_THREADS];
@@ -206,8 +207,9 @@ static void end_sessions(struct worker *worker, int step)
 }
 
 /* Take every fourth session out, for the next thread. */
-static void pass_on(struct worker *worker)
+static void pass_on(struct worker *worker, int phase)
 {
+	struct session *list = NULL;
 	size_t n = 0;
 
 	for (int step = 0; step <= STEPS; step++) {
@@ -220,21 +222,21 @@ static void pass_on(struct worker *worker)
 			}
 			*at = session->next;
 			remove_session(worker, session);
-			session->next = worker->passed_on;
-			worker->passed_on = session;
+			session->next = list;
+			list = session;
 		}
 	}
+	worker->passed_on[phase % 2] = list;
 }
 
-static void take_over(struct worker *worker, struct worker *from)
+static void take_over(struct worker *worker, struct session *session)
 {
-	struct session *session, *next;
+	struct session *next;
 
-	for (session = from->passed_on; session; session = next) {
+	for (; session; session = next) {
 		next = session->next;
 		add_session(worker, session);
 	}
-	from->passed_on = NULL;
 }
 
 static void run_steps(struct worker *worker, int first, int steps, long begins, int day)
@@ -256,7 +258,7 @@ static void run_steps(struct worker *worker, int first, int steps, long begins, 
 static void *work(void *arg)
 {
 	struct worker *worker = arg;
-	struct worker *before = &workers[(worker->number + threads - 1) % threads];
+	const struct worker *before = &workers[(worker->number + threads - 1) % threads];
 	int step = 0;
 
 	for (int phase = 0; phase < PHASES; phase++) {
@@ -266,11 +268,11 @@ static void *work(void *arg)
 		run_steps(worker, step, steps, night ? sessions_a_day / 20 : sessions_a_day,
 			  phase / 2);
 		step += steps;
-		pass_on(worker);
+		pass_on(worker, phase);
 		pthread_barrier_wait(&together);
 		/* The main thread measures here. */
 		pthread_barrier_wait(&together);
-		take_over(worker, before);
+		take_over(worker, before->passed_on[phase % 2]);
 	}
 	end_sessions(worker, STEPS);
 	give(&worker->live, worker->all, worker->room * sizeof(struct session *));
