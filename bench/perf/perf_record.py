@@ -20,6 +20,7 @@ from program import Stop, say
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "build" / "libkmalloc.so"  # --library names another
+NAME = 90  # letters of a function in the report
 LIMIT = 1 << 30  # bytes of perf.data
 
 USAGE = """\
@@ -197,6 +198,11 @@ def notes(profile, kernel, seconds, stopped_after):
     return found
 
 
+def shortened(name):
+    """Names of C++ templates run to hundreds of characters; profile.json has them whole."""
+    return name if len(name) <= NAME else f"{name[:NAME // 2]}...{name[-NAME // 2:]}"
+
+
 def as_text(result):
     total, ours = max(1, result["samples"]), result["allocator"]["samples"]
     lines = [f"{result['command']}",
@@ -211,7 +217,7 @@ def as_text(result):
         lines.append(f"{name:30} {count:8} {100 * share['share']:6.1f} % {mine:>13}".rstrip())
     if result["callers"]:
         lines += ["", "callers of the allocator", f"{'samples':>8} {'share':>8}  function"]
-        lines += [f"{caller['samples']:8} {100 * caller['share']:6.1f} %  {caller['function']}"
+        lines += [f"{caller['samples']:8} {100 * caller['share']:6.1f} %  {shortened(caller['function'])}"
                   + (f"  ({caller['object']})" if caller["object"] else "") for caller in result["callers"][:10]]
     return "\n".join(lines + [""] * bool(result["notes"]) + [f"note: {note}" for note in result["notes"]]) + "\n"
 
@@ -220,8 +226,8 @@ def write_page(folder, result):
     """DIR/flame.html, or why there is none."""
     page = folder / "flame.html"
     page.unlink(missing_ok=True)
-    built = subprocess.run([str(ROOT / "bench" / "page" / "build")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE, text=True)
+    built = subprocess.run([str(ROOT / "bench" / "page" / "build")], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if built.returncode:
         return built.stderr.strip().split("\n")[-1] or "bench/page/build failed"
     sys.path.insert(0, str(ROOT / "bench" / "page"))
@@ -264,7 +270,8 @@ def report(folder, options, words, event, why, run):
 
 def main(words):
     program.TOOL = "tools/perf-record"
-    options = {"--out": "perf-kmalloc", "--frequency": "997", "--stack": "8192", "--library": str(LIBRARY), "--preload": ""}
+    options = {"--out": "perf-kmalloc", "--frequency": "997", "--stack": "8192", "--library": str(LIBRARY),
+               "--preload": ""}
     values, words = program.parse(words, options, USAGE)
     values["--frequency"] = program.number("--frequency", values["--frequency"], 1, 20000)
     values["--stack"] = program.number("--stack", values["--stack"], 64, 65528) & ~7

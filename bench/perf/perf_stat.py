@@ -234,14 +234,15 @@ def callgrind_lines(runner, result):
     inside = sum(split.values())
     result["callgrind"] = {"instructions": {OURS: ours, THEIRS: theirs}, "mode": "locked",
                            "allocator": inside, "paths": split}
-    lines = ["", "callgrind, one run each; valgrind has no rseq, so the library is in its locked mode (every call misses):",
-             *table([("instructions", ours, theirs)]), "", f"{'path (instructions)':30} {'share':>8} {'of allocator':>13}"]
+    lines = ["", "callgrind, one run each; valgrind has no rseq, so this is the locked mode (all calls miss):",
+             *table([("instructions", ours, theirs)]), "",
+             f"{'path':18} {'instructions':>18} {'share':>9} {'of allocator':>13}"]
     for path in rooms.ALLOCATOR:
         if path in (rooms.FAULTS, rooms.REST) and not split.get(path):
             continue
         cost = split.get(path, 0)
-        lines.append(f"{path:18} {cost:>11,} {100 * cost / ours:7.1f} % {100 * cost / max(1, inside):11.1f} %")
-    lines.append(f"{'the allocator':18} {inside:>11,} {100 * inside / ours:7.1f} %")
+        lines.append(f"{path:18} {cost:>18,} {100 * cost / ours:7.1f} % {100 * cost / max(1, inside):11.1f} %")
+    lines.append(f"{'the allocator':18} {inside:>18,} {100 * inside / ours:7.1f} %")
     return lines
 
 
@@ -276,7 +277,8 @@ def measure(runner, runs, status, use_callgrind):
 
 def main(words):
     program.TOOL = "tools/perf-stat"
-    options = {"--runs": "5", "--callgrind": False, "--no-callgrind": False, "--json": "", "--library": str(LIBRARY), "--preload": ""}
+    options = {"--runs": "5", "--callgrind": False, "--no-callgrind": False, "--json": "",
+               "--library": str(LIBRARY), "--preload": ""}
     values, words = program.parse(words, options, USAGE)
     runs = program.number("--runs", values["--runs"], 1, 1000)
     if values["--callgrind"] and values["--no-callgrind"]:

@@ -65,8 +65,8 @@ def find_program(name, environment):
 
 
 def parse(words, options, usage):
-    """(values, program and its arguments). OPTIONS: {"--name": default}; one whose default is False takes no value. What
-    follows the program is its own."""
+    """(values, program and its arguments). OPTIONS: {"--name": default}; one whose default is False takes no value.
+    What follows the program is its own."""
     values, place = dict(options), 0
     while place < len(words) and words[place].startswith("-"):
         word = words[place]

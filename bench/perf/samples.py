@@ -13,7 +13,7 @@ import rooms
 
 FRAME = re.compile(r"^\s+([0-9a-f]+) (.*) \(([/\[].*|[^ /)]*)\)$")
 EVENT = re.compile(r"^(.*?)\s+(-?\d+)/(-?\d+)\s+[\d.]+:\s*(PERF_RECORD_\w+.*)?$")
-RUNTIME = re.compile(r"^(libc|libm|libstdc\+\+|libgcc_s|ld-linux-x86-64|libpthread|libdl|\[vdso)\b")
+RUNTIME = re.compile(r"^(libc|libm|libstdc\+\+|libgcc_s|ld-linux-x86-64|libpthread|libdl|\[vdso)(?!\w)")
 BYTES = re.compile(r"^_*(mem(set|cpy|move|pcpy)|bzero)")
 SYSCALL_INSTRUCTION = b"\x0f\x05"
 
