@@ -307,8 +307,9 @@ class ProgramUnit:
         self._once(Allocator("reference", None))
 
     def about(self, _):
-        return {"group": self.program.group, "family": self.name, "about": self.program.about,
-                "curve": None}
+        return {"group": self.program.group, "about": self.program.about,
+                "family": f"{self.program.group}/{self.program.family}",
+                "curve": self.program.curve}
 
     def _once(self, allocator, sample_ms=0):
         runner, program = self.context.runner, self.program
@@ -339,6 +340,9 @@ class ProgramUnit:
                                 measurement.peak_kib / 1024])
             for metric, unit, value in self.program.more_samples(measurement.output):
                 samples.append([self.name, metric, unit, column, value])
+            if column == OURS:
+                samples += [[self.name, metric, unit, LIMIT, value]
+                            for metric, unit, value in self.program.limits(measurement.output)]
             return samples, {}
         if self.program.run or not (self.program.series or self.program.forks):
             return [], {}
