@@ -3,9 +3,10 @@
  * lock.c - the waiting side of ranked locks, their order, and fork.
  *
  * A waiter spins for a short while (critical sections are tens of
- * instructions, but for those that map memory), then marks the word 2 and
- * sleeps in futex. A woken waiter takes the lock as 2, since it can't know
- * whether others sleep: one wake-up too many at worst, never one too few.
+ * instructions, but for those that map memory), then marks the word LOCK_WAITED and
+ * sleeps in futex. A woken waiter takes the lock as LOCK_WAITED, since it can't know
+ * whether others sleep: one wake-up too many at worst, never one too few. One that met a
+ * quiet holder, who will wake nobody, never sleeps longer than QUIET_WAIT_MS again.
  *
  * fork from a handler that interrupted the allocator: this thread may hold
  * locks that it can't take again. Those are left to the interrupted code, which
@@ -22,6 +23,7 @@
 #define SPIN_LIMIT 100
 #define TRY_SPIN_LIMIT 32
 #define FORK_WAIT_MS 1000
+#define QUIET_WAIT_MS 1
 
 _Thread_local int lock_depth initial_exec;
 
@@ -48,25 +50,49 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	last_of_rank[rank] = lock;
 }
 
-cold_path void lock_acquire_slow(struct lock *lock)
+static bool spin_for(struct lock *lock)
 {
 	for (int i = 0; i < SPIN_LIMIT; i++) {
-		uint32_t expected = 0;
+		uint32_t expected = LOCK_FREE;
 
 		__builtin_ia32_pause();
-		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == 0 &&
-		    atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == LOCK_FREE &&
+		    atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_HELD,
 							    memory_order_acquire,
 							    memory_order_relaxed))
-			return;
+			return true;
 	}
-	while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
-		port_futex_wait(&lock->word, 2);
+	return false;
+}
+
+cold_path void lock_acquire_slow(struct lock *lock)
+{
+	bool bounded = false; /* met a quiet holder: see lock.h */
+
+	if (spin_for(lock))
+		return;
+	for (;;) {
+		uint32_t found =
+			atomic_exchange_explicit(&lock->word, LOCK_WAITED, memory_order_acquire);
+
+		if (found == LOCK_FREE)
+			return;
+		bounded |= found == LOCK_QUIET;
+		if (bounded)
+			port_futex_wait_ms(&lock->word, LOCK_WAITED, QUIET_WAIT_MS);
+		else
+			port_futex_wait(&lock->word, LOCK_WAITED);
+	}
 }
 
 cold_path void lock_wake(struct lock *lock)
 {
 	port_futex_wake(&lock->word, 1);
+}
+
+struct lock *lock_first(void)
+{
+	return all_locks;
 }
 
 bool lock_get(struct lock *lock, gfp_t gfp)
@@ -109,13 +135,13 @@ void lock_fork_prepare(void)
 
 		if (!nested) {
 			/* every rank in turn, so the order holds */
-			uint32_t expected = 0;
+			uint32_t expected = LOCK_FREE;
 
 			lock_depth++;
 			barrier();
-			if (!atomic_compare_exchange_strong(&lock->word, &expected, 1))
+			if (!atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD))
 				lock_acquire_slow(lock);
-			lock_taken(lock);
+			lock_taken(lock, false);
 			taken = true;
 		} else if (!lock_is_mine(lock)) {
 			taken = lock_try_for_long(lock);

@@ -12,9 +12,22 @@
  * before the lock word changes and down after, so a handler never sees a lock
  * of its own thread with the count at 0.
  *
- * Word: 0 free, 1 held, 2 held and somebody may sleep. Owner: the holder's
+ * Word: LOCK_FREE, LOCK_HELD, LOCK_WAITED (held, and somebody may sleep), LOCK_QUIET (held
+ * by a thread that may make no system call). Owner: the holder's
  * thread pointer, written by the holder only; read by the holder's thread to
  * recognise itself (fork in a handler), by debug builds, and by nobody else.
+ *
+ * QUIET HOLDERS. Waking a sleeper is a system call, which GFP_ATOMIC and GFP_NOWAIT must not
+ * make. A lock that was only tried is therefore held quietly (lock->quiet), and released without
+ * waking anybody. Nobody is forgotten, because of what the waiters do (lock.c):
+ *  - a waiter that finds LOCK_QUIET turns the word to LOCK_WAITED like every waiter, but from then
+ *    on sleeps for a bounded time only, whatever it finds, until it has the lock;
+ *  - a waiter that has slept takes the lock as LOCK_WAITED, and so wakes the next on release.
+ * So while anybody sleeps without a bound, one of these is true: the holder is not quiet
+ * and the word is LOCK_WAITED (it will wake one); or a waiter is awake, or will wake by its bound
+ * (it turns the word to LOCK_WAITED again, or takes the lock so). For the only step that
+ * drops a wake-up is a quiet release of LOCK_WAITED, and under a quiet holder only a waiter that
+ * found LOCK_QUIET wrote that word: it sleeps with a bound, and it is not gone.
  *
  * LOCK ORDER: a thread that holds a lock may wait only for one of a higher
  * rank. Debug builds (-Ddebug_checks=true) check it at each acquisition; a try
@@ -44,9 +57,12 @@ enum lock_rank {
 	LOCK_RANK_META,	    /* metadata pools; nothing is taken under it */
 };
 
+enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
+
 struct lock {
 	_Atomic uint32_t word;
 	uint8_t rank;
+	bool quiet;	   /* the holder wakes nobody; written and read by the holder */
 	bool forked;	   /* taken by the fork in progress; guarded by the lock */
 	void *owner;	   /* thread pointer of the holder, NULL when free */
 	struct lock *next; /* all locks, by rank; NULL ends it */
@@ -74,25 +90,26 @@ static inline void lock_assert_held(const struct lock *lock)
 }
 #endif
 
-static inline void lock_taken(struct lock *lock)
+static inline void lock_taken(struct lock *lock, bool quiet)
 {
+	lock->quiet = quiet;
 	lock->owner = __builtin_thread_pointer();
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, 1);
 #endif
 }
 
-/* Take the lock if it is free. Never waits; valid in any context. */
+/* Take the lock, quietly, if it is free. Never waits, nor does its release; valid in any context. */
 static inline bool lock_try(struct lock *lock)
 {
-	uint32_t expected = 0;
+	uint32_t expected = LOCK_FREE;
 
 	lock_depth++;
 	barrier();
-	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_QUIET,
 							   memory_order_acquire,
 							   memory_order_relaxed))) {
-		lock_taken(lock);
+		lock_taken(lock, true);
 		return true;
 	}
 	barrier();
@@ -103,29 +120,33 @@ static inline bool lock_try(struct lock *lock)
 /* Wait for the lock. Not from a handler that interrupted the allocator. */
 static inline void lock_acquire(struct lock *lock)
 {
-	uint32_t expected = 0;
+	uint32_t expected = LOCK_FREE;
 
 #ifdef DEBUG_CHECKS
 	lock_check_order(lock);
 #endif
 	lock_depth++;
 	barrier();
-	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1,
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_HELD,
 							      memory_order_acquire,
 							      memory_order_relaxed)))
 		lock_acquire_slow(lock);
-	lock_taken(lock);
+	lock_taken(lock, false);
 }
 
 static inline void lock_release(struct lock *lock)
 {
+	bool quiet = lock->quiet;
+
 	lock_assert_held(lock);
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, -1);
 #endif
 	lock->owner = NULL;
 	/* pairs with the acquire in lock_try() and lock_acquire() */
-	if (unlikely(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
+	if (unlikely(atomic_exchange_explicit(&lock->word, LOCK_FREE, memory_order_release) ==
+		     LOCK_WAITED) &&
+	    !quiet)
 		lock_wake(lock);
 	barrier();
 	lock_depth--;
@@ -139,6 +160,9 @@ static inline bool lock_in_atomic(void)
 {
 	return lock_depth > 0;
 }
+
+/* The first of all locks, by rank; lock->next leads on. For those who go through every lock. */
+struct lock *lock_first(void);
 
 void lock_fork_prepare(void);
 void lock_fork_parent(void);
