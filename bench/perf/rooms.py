@@ -106,7 +106,7 @@ class Rooms:
             if not symbol.exported:
                 continue
             try:
-                path = walker.walk(symbol.name, through=("kvzalloc",), over=("memset",))
+                path = walker.walk(symbol.name, through=("kvmalloc_zeroed",), over=("memset",))
             except disasm.CannotRead:
                 continue
             addresses.update(step.address for step in path.steps)

@@ -46,7 +46,7 @@ exported hot_path void *malloc(size_t size)
 
 exported hot_path void free(void *ptr)
 {
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 }
 
 exported void *calloc(size_t count, size_t size)
@@ -56,7 +56,7 @@ exported void *calloc(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return no_memory();
-	object = kvzalloc(bytes);
+	object = kvmalloc_zeroed(bytes);
 	return likely(object != NULL) ? object : no_memory();
 }
 
@@ -69,10 +69,10 @@ exported void *realloc(void *ptr, size_t size)
 	if (!ptr)
 		return malloc(size);
 	if (!size) {
-		kvfree(ptr);
+		kvmalloc_free(ptr);
 		return NULL;
 	}
-	object = kvrealloc(ptr, size);
+	object = kvmalloc_resize(ptr, size);
 	return likely(object != NULL) ? object : no_memory();
 }
 
@@ -146,19 +146,19 @@ exported size_t malloc_usable_size(void *ptr)
 exported void free_sized(void *ptr, size_t size)
 {
 	(void)size;
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 }
 
 exported void free_aligned_sized(void *ptr, size_t align, size_t size)
 {
 	(void)align;
 	(void)size;
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 }
 
 exported void cfree(void *ptr)
 {
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 }
 
 /* glibc's own names for the same, which some programs were linked with. */

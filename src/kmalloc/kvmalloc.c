@@ -17,7 +17,9 @@
  *  1. by the owner byte to its cache; by the address to the areas; by the table to
  *     the emergency mappings; else the pointer is foreign;
  *  2. where a handler may not wait, the object goes onto the deferred list,
- *     linked through its own first word, and the next miss that may wait frees it.
+ *     linked through its own first word, and the next miss that may wait frees it. An
+ *     object of a cache that was created is marked beside its slab instead: it keeps its
+ *     constructed state (slab/slab.c).
  *
  * The context is not passed in: lock_depth > 0 says that this thread is
  * inside the allocator, so the caller is a handler (GFP_ATOMIC); else GFP_KERNEL.
@@ -70,18 +72,27 @@ static cold_path void foreign_free(const void *ptr)
 	}
 }
 
+static void free_object(struct kmem_cache *cache, void *ptr, gfp_t gfp)
+{
+	if (likely(kmem_cache_free_slow(cache, ptr, gfp)))
+		return;
+	if (cache->flags & KMEM_CACHE_CREATED)
+		kmem_cache_defer(cache, ptr);
+	else
+		defer_free(ptr);
+}
+
 static void free_any(void *ptr, gfp_t gfp)
 {
 	unsigned owner = page_owner(ptr);
 
 	if (likely(owner)) {
-		if (unlikely(!kmem_cache_free_slow(&kmem_caches[owner], ptr, gfp)))
-			defer_free(ptr);
+		free_object(page_cache(owner, ptr), ptr, gfp);
 		return;
 	}
 	if (!ptr)
 		return;
-	if (is_vmalloc_addr(ptr)) {
+	if (vmalloc_owns(ptr)) {
 		enum vfree result = vfree_area(ptr, gfp);
 
 		if (result == VFREE_DONE)
@@ -112,9 +123,12 @@ static cold_path void free_deferred(void)
 /* On the way of each miss that may wait. */
 static void poll_deferred(gfp_t gfp)
 {
-	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)) &&
-	    gfpflags_allow_blocking(gfp))
+	if (!gfpflags_allow_blocking(gfp))
+		return;
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
 		free_deferred();
+	if (unlikely(atomic_load_explicit(&kmem_cache_any_deferred, memory_order_relaxed)))
+		kmem_cache_reap_deferred();
 }
 
 cold_path void kvfree_slow(void *ptr)
@@ -220,7 +234,7 @@ void *kvmalloc_aligned(size_t size, size_t align)
 	return alloc_class(index, size, &zeroed);
 }
 
-void *kvzalloc(size_t size)
+void *kvmalloc_zeroed(size_t size)
 {
 	bool zeroed;
 	void *object;
@@ -240,8 +254,8 @@ size_t kvmalloc_size(const void *ptr)
 	unsigned owner = page_owner(ptr);
 
 	if (likely(owner))
-		return kmem_caches[owner].object_size;
-	if (is_vmalloc_addr(ptr))
+		return page_cache(owner, ptr)->object_size;
+	if (vmalloc_owns(ptr))
 		return vmalloc_size(ptr);
 	return emergency_size(ptr);
 }
@@ -261,11 +275,11 @@ static void *alloc_and_copy(void *ptr, size_t old_size, size_t size)
 	if (!object)
 		return NULL;
 	memcpy(object, ptr, min_size(old_size, size));
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 	return object;
 }
 
-void *kvrealloc(void *ptr, size_t size)
+void *kvmalloc_resize(void *ptr, size_t size)
 {
 	size_t old_size = kvmalloc_size(ptr);
 
@@ -275,7 +289,7 @@ void *kvrealloc(void *ptr, size_t size)
 	}
 	if (fits(old_size, size) || (old_size <= KMALLOC_MIN_SIZE && size <= KMALLOC_MIN_SIZE))
 		return ptr;
-	if (old_size > KMALLOC_MAX_SIZE && size > KMALLOC_MAX_SIZE && is_vmalloc_addr(ptr)) {
+	if (old_size > KMALLOC_MAX_SIZE && size > KMALLOC_MAX_SIZE && vmalloc_owns(ptr)) {
 		void *area = vrealloc_area(ptr, size, context_gfp());
 
 		/* it moves what it can without waiting; a copy is the last way */

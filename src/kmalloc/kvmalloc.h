@@ -38,11 +38,11 @@ void *kvmalloc_slow(size_t size, bool *zeroed);
 /* The same for an alignment, a power of two. */
 void *kvmalloc_aligned(size_t size, size_t align);
 /* `size` bytes, zeroed. */
-void *kvzalloc(size_t size);
+void *kvmalloc_zeroed(size_t size);
 
 /* Free what any of these gave; NULL is nothing; others as foreign_free= says. */
 void kvfree_slow(void *ptr);
-static always_inline void kvfree(void *ptr)
+static always_inline void kvmalloc_free(void *ptr)
 {
 	if (likely(kfree_hit(ptr)))
 		return;
@@ -62,7 +62,7 @@ static always_inline bool krealloc_hit(const void *ptr, size_t size)
  * Change the size, keeping the bytes up to the smaller one. ptr is not NULL, size not
  * 0. NULL: no memory, or not a pointer of ours; the object is as before.
  */
-void *kvrealloc(void *ptr, size_t size);
+void *kvmalloc_resize(void *ptr, size_t size);
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 

@@ -5,7 +5,8 @@
  * First the caches in the form of /proc/slabinfo 2.1 (mm/slab_common.c,
  * slabinfo_show()), so that what reads that reads this; then what went each way
  * in the program's whole life. Difference: active_objs are objects in the
- * program's hands, exactly; the kernel counts those in sheaves too.
+ * program's hands, exactly; the kernel counts those in sheaves too. For caches that the
+ * program created it is the kernel's number, less what is in the barn.
  *
  * While counting, every CPU is diverted to the slow path, so nothing is missed and
  * the hit path has no counter in it. The counters are relaxed atomics: each
@@ -48,7 +49,8 @@ void stat_count_alloc(unsigned index, size_t size)
 
 void stat_count_free(unsigned index)
 {
-	atomic_fetch_add_explicit(&counts[index].frees, 1, memory_order_relaxed);
+	if (index < NR_KMALLOC_CLASSES)
+		atomic_fetch_add_explicit(&counts[index].frees, 1, memory_order_relaxed);
 }
 
 static size_t live(unsigned index)
@@ -59,25 +61,36 @@ static size_t live(unsigned index)
 	return allocs > frees ? allocs - frees : 0;
 }
 
+static void print_cache(struct kmem_cache *cache, size_t active)
+{
+	struct kmem_cache_stat stat;
+
+	kmem_cache_stat(cache, &stat);
+	fmt_print("%-17s %6lu %6lu %6u %4u %4d : tunables %4u %4u %4u"
+		  " : slabdata %6lu %6lu %6lu\n",
+		  cache->name, active, stat.num_objs, cache->size, (unsigned)cache->nr_objects,
+		  (int)((GRANULE_SIZE << cache->order) / os_page_size), 0U, 0U, 0U, stat.num_slabs,
+		  stat.num_slabs, 0UL);
+}
+
 static void print_slabinfo(void)
 {
 	fmt_print("slabinfo - version: 2.1\n"
 		  "# name            <active_objs> <num_objs> <objsize> <objperslab> "
 		  "<pagesperslab> : tunables <limit> <batchcount> <sharedfactor> : slabdata "
 		  "<active_slabs> <num_slabs> <sharedavail>\n");
-	for (unsigned i = 1; i < NR_KMALLOC_CLASSES; i++) {
-		struct kmem_cache *cache = &kmem_caches[i];
+	for (unsigned i = 1; i < NR_KMALLOC_CLASSES; i++)
+		if (atomic_load_explicit(&counts[i].allocs, memory_order_relaxed))
+			print_cache(&kmem_caches[i], live(i));
+	for_each_kmem_cache(cache)
+	{
 		struct kmem_cache_stat stat;
 
-		kmem_cache_stat(cache, &stat);
-		if (!atomic_load_explicit(&counts[i].allocs, memory_order_relaxed))
+		if (!(cache->flags & KMEM_CACHE_CREATED) ||
+		    kmem_cache_state(cache) == KMEM_CACHE_DEAD)
 			continue;
-		fmt_print("%-17s %6lu %6lu %6u %4u %4d : tunables %4u %4u %4u"
-			  " : slabdata %6lu %6lu %6lu\n",
-			  cache->name, live(i), stat.num_objs, cache->size,
-			  (unsigned)cache->nr_objects,
-			  (int)((GRANULE_SIZE << cache->order) / os_page_size), 0U, 0U, 0U,
-			  stat.num_slabs, stat.num_slabs, 0UL);
+		kmem_cache_stat(cache, &stat);
+		print_cache(cache, stat.active_objs - stat.cached_objs);
 	}
 }
 

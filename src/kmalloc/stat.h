@@ -7,7 +7,7 @@
 
 /* [start] Count from now on: every call takes the slow path. */
 void stat_start(void);
-/* Called on the slow paths. An index of 0 counts nothing. */
+/* Called on the slow paths. An index that is no kmalloc class counts nothing. */
 void stat_count_alloc(unsigned index, size_t size);
 void stat_count_free(unsigned index);
 /* Print everything to the standard error that was there at the start. */

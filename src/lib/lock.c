@@ -27,7 +27,8 @@
 
 _Thread_local int lock_depth initial_exec;
 
-static struct lock *all_locks;			      /* by rank; changed at start-up only */
+static struct lock
+	*all_locks; /* by rank; only ever grows: at start-up, later under the first lock of all */
 static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
 static _Thread_local int fork_taken initial_exec;
 
@@ -46,7 +47,8 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 		}
 	}
 	lock->next = *link;
-	*link = lock;
+	/* whoever goes along the list meanwhile finds the lock whole, or not at all */
+	__atomic_store_n(link, lock, __ATOMIC_RELEASE);
 	last_of_rank[rank] = lock;
 }
 

@@ -36,7 +36,8 @@
  *
  * fork: all locks are on one list in rank order. lock_fork_prepare() takes all
  * of them, so no other thread is inside any; the parent releases them, the
- * child resets them (the sleepers are not in the child).
+ * child resets them (the sleepers are not in the child). A lock that is made after the
+ * start (a cache's) joins the list under slab_mutex, the first of all, which fork holds.
  */
 #ifndef LIB_LOCK_H
 #define LIB_LOCK_H
@@ -47,14 +48,14 @@
 #include <stdatomic.h>
 
 enum lock_rank {
-	LOCK_RANK_INIT = 1, /* start-up, once */
-	LOCK_RANK_PERCPU,   /* the tables of per-CPU areas: populate, drain */
-	LOCK_RANK_AREA,	    /* one area, in locked mode */
-	LOCK_RANK_BARN,	    /* a cache's lists of full and empty sheaves */
-	LOCK_RANK_CACHE,    /* a cache's partial list and its slabs' bitmaps */
-	LOCK_RANK_VMALLOC,  /* vmap areas and their address table */
-	LOCK_RANK_ZONE,	    /* buddy lists and the memory map */
-	LOCK_RANK_META,	    /* metadata pools; nothing is taken under it */
+	LOCK_RANK_SLAB_MUTEX = 1, /* creation and destruction of caches, drains */
+	LOCK_RANK_PERCPU,	  /* the tables of per-CPU areas: populate, drain */
+	LOCK_RANK_AREA,		  /* one area, in locked mode */
+	LOCK_RANK_BARN,		  /* a cache's lists of full and empty sheaves */
+	LOCK_RANK_CACHE,	  /* a cache's partial list and its slabs' bitmaps */
+	LOCK_RANK_VMALLOC,	  /* vmap areas and their address table */
+	LOCK_RANK_ZONE,		  /* buddy lists and the memory map */
+	LOCK_RANK_META,		  /* metadata pools; nothing is taken under it */
 };
 
 enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };

@@ -6,7 +6,8 @@
  * slab. Two maps describe it:
  *
  *   kmap      a byte per granule, read by free(): 0 = not ours, else the
- *             index of the kmalloc cache whose slab stands there;
+ *             index of the cache whose slab stands there, or the index that all
+ *             caches without one of their own share (slab/kmem_cache.h);
  *   sections  a pointer per 4 MiB to the descriptors (struct page) of its
  *             granules, or NULL.
  *
@@ -36,20 +37,23 @@ enum page_state {
 
 /*
  * One granule. Its head holds the state of a block; the fields from `inuse` on
- * belong to slab/ while the state is PAGE_SLAB, under the cache's lock.
+ * belong to slab/ while the state is PAGE_SLAB, under the cache's lock. `cache` is set in
+ * every granule of a slab, so that an address leads to its cache before it leads to
+ * the slab's head; it stays when the slab is gone.
  */
+struct kmem_cache;
 struct page {
-	struct list_head list; /* free list of the buddy, or partial list of a cache */
-	uint64_t *bitmap;      /* a set bit is a free object; own_bits or from meta */
-	uint64_t own_bits[2];  /* the bitmap of slabs with up to 128 objects */
-	uint32_t granule;      /* index of this granule in the window */
-	uint32_t stamp;	       /* free: when it became dirty, in units of 256 ms */
-	uint16_t inuse;	       /* objects that are not set in the bitmap */
-	uint16_t virgin;       /* objects from this one on were never handed out */
-	uint8_t state;	       /* enum page_state */
-	uint8_t order;	       /* of the block or slab */
-	uint8_t cache;	       /* slab: index of its kmem_cache */
-	bool zeroed;	       /* slab: virgin objects read as zero */
+	struct list_head list;	  /* free list of the buddy, or partial list of a cache */
+	uint64_t *bitmap;	  /* a set bit is a free object; own_bits or from meta */
+	uint64_t own_bits[2];	  /* the bitmap of slabs with few objects */
+	struct kmem_cache *cache; /* whose slab stands, or stood last, here; NULL: none so far */
+	uint32_t granule;	  /* index of this granule in the window */
+	uint32_t stamp;		  /* free: when it became dirty, in units of 256 ms */
+	uint16_t inuse;		  /* objects that are not set in the bitmap */
+	uint16_t virgin;	  /* objects from this one on were never handed out */
+	uint8_t state;		  /* enum page_state */
+	uint8_t order;		  /* of the block or slab */
+	bool zeroed;		  /* slab: virgin objects read as zero */
 };
 
 /* What free() reads. Written at start-up and, nr_granules, when the window grows. */

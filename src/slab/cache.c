@@ -19,14 +19,19 @@
  *  6. if the CPU changed under us:         5. if the CPU changed: back to 1,
  *     spare, or barn, or flush                at last straight to the slab
  *
- * Where no area can be used (drain, vfork child), and for large objects, single
- * objects come straight from the slab and go there. An allocation in a handler
+ * Where no area can be used (drain, vfork child), for large objects, and for caches
+ * without a slot (KMEM_CACHE_SHARED), single objects come straight from the slab and go
+ * there. An allocation in a handler
  * that interrupted the allocator (gfp without DIRECT_RECLAIM) takes the same
  * path, but only tries locks.
  *
  * Before memory is said to be out (RECLAIM_ALL), the barns and this CPU's own
  * sheaves are flushed; other CPUs keep theirs, since taking them needs a barrier from
  * the system, which is asked for in malloc_trim() alone.
+ *
+ * Caches that were created can be destroyed: whoever goes over all caches holds slab_mutex
+ * (rank SLAB_MUTEX) while it looks at those. The shrinker, which stands on the way of
+ * allocations, and the reaper of deferred frees only try it, and leave them out when it is busy.
  *
  * A sheaf in this file is owned by the running thread until a step hands it
  * over; a thread that dies or a process that forks in between leaks it, and
@@ -35,6 +40,7 @@
 #include "page/meta.h"
 #include "page/reclaim.h"
 #include "slab/barn.h"
+#include "slab/cache_internal.h"
 #include "slab/slab.h"
 
 #include <string.h>
@@ -45,9 +51,13 @@
 #define MAX_TRIES 3
 
 struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden __attribute__((aligned(64)));
+struct kmem_cache *_Atomic kmem_cache_first hidden;
+struct lock slab_mutex;
+
+_Atomic bool kmem_cache_any_deferred hidden; /* some cache's mark may be up */
 
 /* Objects in a sheaf: as the kernel's calculate_sheaf_capacity(). */
-static unsigned capacity_for(size_t size)
+unsigned kmem_cache_capacity_for(size_t size)
 {
 	if (size >= 32768)
 		return 2;
@@ -67,6 +77,35 @@ static uint8_t max_full_for(size_t size, unsigned capacity)
 	return (uint8_t)(n > MAX_FULL ? MAX_FULL : n);
 }
 
+/* Once in the life of the struct: what stays when the cache goes. */
+static void bear(struct kmem_cache *cache)
+{
+	lock_init(&cache->barn.lock, LOCK_RANK_BARN);
+	lock_init(&cache->lock, LOCK_RANK_CACHE);
+	list_init(&cache->partial);
+	list_init(&cache->full);
+	cache->born = true;
+	cache->next = atomic_load_explicit(&kmem_cache_first, memory_order_relaxed);
+}
+
+void kmem_cache_enliven(struct kmem_cache *cache, unsigned capacity)
+{
+	bool newborn = !cache->born;
+	size_t size = cache->size;
+
+	cache->reciprocal = (uint32_t)((1UL << 32) / size + 1);
+	cache->nr_objects = (uint16_t)((GRANULE_SIZE << cache->order) / size);
+	cache->capacity = (uint8_t)capacity;
+	cache->batch = (uint8_t)(size >= SINGLE_FROM ? 1 : capacity);
+	cache->max_full = max_full_for(size, capacity);
+	if (newborn)
+		bear(cache);
+	/* pairs with kmem_cache_state() and for_each_kmem_cache() */
+	atomic_store_explicit(&cache->state, KMEM_CACHE_LIVE, memory_order_release);
+	if (newborn)
+		atomic_store_explicit(&kmem_cache_first, cache, memory_order_release);
+}
+
 void kmem_cache_init(unsigned index, const char *name, size_t size, size_t object_size,
 		     unsigned order)
 {
@@ -75,16 +114,10 @@ void kmem_cache_init(unsigned index, const char *name, size_t size, size_t objec
 	cache->index = (uint8_t)index;
 	cache->size = (uint32_t)size;
 	cache->object_size = (uint32_t)object_size;
-	cache->reciprocal = (uint32_t)((1UL << 32) / size + 1);
+	cache->align = cache->size & -cache->size;
 	cache->order = (uint8_t)order;
-	cache->nr_objects = (uint16_t)((GRANULE_SIZE << order) / size);
-	cache->capacity = (uint8_t)capacity_for(size);
-	cache->batch = size >= SINGLE_FROM ? 1 : cache->capacity;
-	cache->max_full = max_full_for(size, cache->capacity);
 	strncpy(cache->name, name, sizeof(cache->name) - 1);
-	lock_init(&cache->barn.lock, LOCK_RANK_BARN);
-	lock_init(&cache->lock, LOCK_RANK_CACHE);
-	list_init(&cache->partial);
+	kmem_cache_enliven(cache, kmem_cache_capacity_for(size));
 }
 
 static struct slab_sheaf *sheaf_create(const struct kmem_cache *cache, gfp_t gfp)
@@ -169,7 +202,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 	void *object;
 
 	*zeroed = false;
-	if (!percpu_prepare(gfp))
+	if (!kmem_cache_has_slot(cache) || !percpu_prepare(gfp))
 		return slab_alloc_one(cache, gfp, zeroed);
 	if (percpu_pop_slow(cache->index, &object, gfp))
 		return object;
@@ -200,7 +233,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 
 bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 {
-	if (!percpu_prepare(gfp))
+	if (!kmem_cache_has_slot(cache) || !percpu_prepare(gfp))
 		return slab_flush(cache, &object, 1, gfp);
 	for (int i = 0; i < MAX_TRIES; i++) {
 		struct slab_sheaf *sheaf, *old;
@@ -226,7 +259,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 	return slab_flush(cache, &object, 1, gfp);
 }
 
-static void flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
+void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
 {
 	while (list) {
 		struct slab_sheaf *sheaf = list;
@@ -241,10 +274,12 @@ void kmem_cache_drain_all(void)
 {
 	struct slab_sheaf *lists[KMEM_CACHES_MAX];
 
+	lock_acquire(&slab_mutex);
 	percpu_drain(lists);
 	for (unsigned i = 1; i < KMEM_CACHES_MAX; i++)
 		if (lists[i])
-			flush_list(&kmem_caches[i], lists[i]);
+			kmem_cache_flush_list(&kmem_caches[i], lists[i]);
+	lock_release(&slab_mutex);
 }
 
 /* What this CPU holds of a cache goes to the slabs, in restartable steps: no barrier is needed. */
@@ -257,7 +292,7 @@ static void drain_this_cpu(struct kmem_cache *cache)
 	if (spare) {
 		spare->top = &spare->slots[cache->capacity + 1];
 		spare->next = NULL;
-		flush_list(cache, spare);
+		kmem_cache_flush_list(cache, spare);
 	}
 	while (n < cache->capacity && percpu_pop_slow(cache->index, &batch[n], GFP_KERNEL))
 		n++;
@@ -265,25 +300,50 @@ static void drain_this_cpu(struct kmem_cache *cache)
 		slab_flush(cache, batch, n, GFP_KERNEL);
 }
 
-static size_t kmem_cache_shrink(enum reclaim what)
+static void shrink_one(struct kmem_cache *cache, enum reclaim what, bool drain)
+{
+	if (drain && kmem_cache_has_slot(cache))
+		drain_this_cpu(cache);
+	kmem_cache_flush_list(cache, barn_shrink(cache, what == RECLAIM_ALL));
+	if (what == RECLAIM_ALL)
+		slab_drop_empty(cache);
+}
+
+static size_t shrink(enum reclaim what)
 {
 	bool drain = what == RECLAIM_ALL && percpu_prepare(GFP_KERNEL);
+	bool all = lock_try(&slab_mutex);
 
-	for (unsigned i = 1; i < KMEM_CACHES_MAX && kmem_caches[i].size; i++) {
-		if (drain)
-			drain_this_cpu(&kmem_caches[i]);
-		flush_list(&kmem_caches[i], barn_shrink(&kmem_caches[i], what == RECLAIM_ALL));
-		if (what == RECLAIM_ALL)
-			slab_drop_empty(&kmem_caches[i]);
-	}
+	for_each_kmem_cache(cache) if (!(cache->flags & KMEM_CACHE_CREATED) ||
+				       (all && kmem_cache_state(cache) == KMEM_CACHE_LIVE))
+		shrink_one(cache, what, drain);
+	if (all)
+		lock_release(&slab_mutex);
 	return 0;
 }
 
 void kmem_cache_init_room(void)
 {
-	static struct shrinker shrinker = { kmem_cache_shrink, NULL };
+	static struct shrinker shrinker = { shrink, NULL };
 
+	lock_init(&slab_mutex, LOCK_RANK_SLAB_MUTEX);
 	shrinker_register(&shrinker);
+}
+
+void kmem_cache_defer(struct kmem_cache *cache, void *object)
+{
+	slab_defer(cache, object);
+	/* pairs with kmem_cache_reap_deferred(): the cache's mark is up before this one */
+	atomic_store(&kmem_cache_any_deferred, true);
+}
+
+void kmem_cache_reap_deferred(void)
+{
+	if (!lock_try(&slab_mutex))
+		return;
+	atomic_store(&kmem_cache_any_deferred, false);
+	for_each_kmem_cache(cache) if (atomic_load(&cache->deferred)) slab_reap(cache);
+	lock_release(&slab_mutex);
 }
 
 void kmem_cache_stat(struct kmem_cache *cache, struct kmem_cache_stat *stat)

@@ -3,8 +3,16 @@
  * kmem_cache.h - caches of objects of one size: per-CPU sheaves, then the
  * barn, then slabs, then pages.
  *
- * A cache's index is also its slot in the per-CPU areas and its owner byte in
- * the page map; index 0 is no cache.
+ * A cache's index is its slot in the per-CPU areas and its owner byte in the
+ * page map. Index 0 is no cache. There are more caches than indices: those without one
+ * of their own share KMEM_CACHE_SHARED. That slot's words stay as in the
+ * empty area for good, so the hit paths miss by themselves, and the miss paths
+ * find the cache through the slab's struct page (virt_to_cache()). They have no
+ * sheaves: each object comes from a slab and goes back there, under the
+ * cache's lock.
+ *
+ * A struct kmem_cache is type-stable: one that is destroyed only ever becomes another
+ * cache. All are on one list for good (kmem_cache_first, `next`).
  */
 #ifndef SLAB_KMEM_CACHE_H
 #define SLAB_KMEM_CACHE_H
@@ -15,6 +23,23 @@
 #include "page/page.h"
 #include "slab/percpu.h"
 #include "slab/sheaf.h"
+
+/* The index that all caches without one of their own share. */
+#define KMEM_CACHE_SHARED (KMEM_CACHES_MAX - 1)
+#define KMEM_CACHE_NAME_MAX 40
+
+/* kmem_cache.flags */
+#define KMEM_CACHE_CREATED                                                                         \
+	0x1U		    /* not one of the kmalloc classes: never writes into a free object */
+#define KMEM_CACHE_DMA 0x2U /* its slabs come from the DMA zone */
+#define KMEM_CACHE_ACCOUNT 0x4U /* each object has an owner group */
+
+enum kmem_cache_state {
+	KMEM_CACHE_UNUSED, /* never was a cache */
+	KMEM_CACHE_LIVE,
+	KMEM_CACHE_ZOMBIE, /* destroyed with objects left: they may still be freed */
+	KMEM_CACHE_DEAD,   /* destroyed; may become another cache */
+};
 
 /* Full and empty sheaves between the CPUs and the slabs. */
 struct barn {
@@ -28,38 +53,117 @@ struct barn {
 };
 
 struct kmem_cache {
-	/* constant after kmem_cache_init() */
-	uint32_t size;	      /* bytes from object to object */
-	uint32_t object_size; /* bytes for the caller */
-	uint32_t reciprocal;  /* 2^32 / size, rounded up */
-	uint16_t nr_objects;  /* in a slab */
-	uint8_t index;
-	uint8_t order;	  /* of a slab, in granules */
-	uint8_t capacity; /* of a sheaf */
-	uint8_t batch;	  /* objects that a refill takes at once */
-	uint8_t max_full; /* full sheaves that the barn keeps */
-	char name[15];
+	/* constant from creation to destruction */
+	uint32_t size;		      /* bytes from object to object */
+	uint32_t object_size;	      /* bytes for the caller */
+	uint32_t reciprocal;	      /* 2^32 / size, rounded up */
+	uint16_t nr_objects;	      /* in a slab */
+	uint8_t index;		      /* KMEM_CACHE_SHARED: none of its own */
+	uint8_t order;		      /* of a slab, in granules */
+	uint8_t capacity;	      /* of a sheaf */
+	uint8_t batch;		      /* objects that a refill takes at once */
+	uint8_t max_full;	      /* full sheaves that the barn keeps */
+	uint8_t flags;		      /* KMEM_CACHE_* */
+	uint32_t slab_flags;	      /* SLAB_* that it was created with, for reports */
+	uint32_t align;		      /* of every object */
+	void (*ctor)(void *);	      /* called for each object when a slab is made; NULL: none */
+	struct kmem_cache *next;      /* all caches; NULL ends it. Set once */
+	struct kmem_cache *next_dead; /* DEAD and without a slot: the list of those; else unused */
+
+	_Atomic uint8_t state; /* enum kmem_cache_state; changed under slab_mutex */
+	bool born;	       /* its locks are on the list of locks */
+	_Atomic bool deferred; /* a slab has objects whose free was put off (slab_defer()) */
 
 	struct barn barn __attribute__((aligned(64)));
 
 	struct lock lock __attribute__((aligned(64)));
 	/* guarded by lock */
 	struct list_head partial; /* slabs with a free object; used from the head */
+	struct list_head full;	  /* slabs without one; only of caches that were created */
 	unsigned nr_partial;
 	size_t nr_slabs;
-	size_t nr_inuse; /* objects out of slabs: live or in sheaves */
+	size_t nr_inuse; /* objects out of slabs: live, in sheaves, or put off */
+
+	char name
+		[KMEM_CACHE_NAME_MAX]; /* constant too; here, so that the struct stays at 256 bytes */
 };
 
+_Static_assert(sizeof(struct kmem_cache) == 256, "an index into kmem_caches[] is a shift");
+
 extern struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden;
+/* The newest cache; the others follow by `next`. Any state. */
+extern struct kmem_cache *_Atomic kmem_cache_first hidden;
+
+#define for_each_kmem_cache(cache)                                                                 \
+	for (struct kmem_cache *cache =                                                            \
+		     atomic_load_explicit(&kmem_cache_first, memory_order_acquire);                \
+	     cache; cache = cache->next)
+
+static inline enum kmem_cache_state kmem_cache_state(const struct kmem_cache *cache)
+{
+	return (enum kmem_cache_state)atomic_load_explicit(&cache->state, memory_order_acquire);
+}
+
+/* Has it a slot in the per-CPU areas, and so sheaves? */
+static inline bool kmem_cache_has_slot(const struct kmem_cache *cache)
+{
+	return cache->index != KMEM_CACHE_SHARED;
+}
+
+/*
+ * The cache of an address that has the owner byte `owner`, not 0. For a live object that
+ * is its cache; for any other address a cache all the same.
+ */
+static inline struct kmem_cache *page_cache(unsigned owner, const void *ptr)
+{
+	if (likely(owner != KMEM_CACHE_SHARED))
+		return &kmem_caches[owner];
+	return __atomic_load_n(&page_of_granule(page_granule_of(ptr))->cache, __ATOMIC_RELAXED);
+}
+
+/* The cache of an object; NULL: the address belongs to none. Follows nothing of the caller's. */
+static inline struct kmem_cache *virt_to_cache(const void *ptr)
+{
+	unsigned owner = page_owner(ptr);
+
+	return owner ? page_cache(owner, ptr) : NULL;
+}
 
 /* [start] Register the shrinker. After page_init(). */
 void kmem_cache_init_room(void);
 /*
- * [start] Set up cache `index` for objects `size` bytes apart, of which the
+ * [start] Set up kmalloc cache `index` for objects `size` bytes apart, of which the
  * caller gets object_size, in slabs of 1 << order granules.
  */
 void kmem_cache_init(unsigned index, const char *name, size_t size, size_t object_size,
 		     unsigned order);
+
+struct kmem_cache_spec {
+	const char *name; /* copied, cut to KMEM_CACHE_NAME_MAX - 1 */
+	size_t object_size;
+	size_t align;	      /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
+	unsigned capacity;    /* at least so many objects in a sheaf, up to 240; 0: by size */
+	unsigned flags;	      /* KMEM_CACHE_DMA, KMEM_CACHE_ACCOUNT */
+	uint32_t slab_flags;  /* kept for reports */
+	void (*ctor)(void *); /* NULL: none */
+	bool slotless; /* have no slot, even if one is free: every call takes the slow path */
+};
+
+/*
+ * Create a cache. May block. Takes a slot if one is free. NULL: no memory, or no slab
+ * could hold such an object.
+ */
+struct kmem_cache *kmem_cache_new(const struct kmem_cache_spec *spec);
+/*
+ * Destroy it: all CPUs' sheaves go back to the slabs, and those to the pages. May block; asks
+ * the system for a barrier. Nobody else may use the cache meanwhile or after. Returns how
+ * many objects are left; if any, it becomes a zombie, to which these may still be freed, and
+ * report() is called for the first `max` of them. Only for a LIVE cache that was created.
+ */
+size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max,
+			   void (*report)(const void *object, size_t offset));
+/* Bring all its free objects of all CPUs to the slabs, and empty slabs to the pages. May block. */
+void kmem_cache_drain(struct kmem_cache *cache);
 
 /*
  * The miss paths of allocation and free. Any context that gfp states.
@@ -69,6 +173,15 @@ void kmem_cache_init(unsigned index, const char *name, size_t size, size_t objec
  */
 void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed);
 bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp);
+/*
+ * Put off the free of an object of a cache that was created, without a lock and without
+ * writing to the object. Any context. kmem_cache_reap_deferred() frees it.
+ */
+void kmem_cache_defer(struct kmem_cache *cache, void *object);
+/* May there be something to reap? */
+extern _Atomic bool kmem_cache_any_deferred hidden;
+/* Free what was put off. May block. */
+void kmem_cache_reap_deferred(void);
 
 /* Bring all free objects of all CPUs back to their slabs. Only where the user asked. */
 void kmem_cache_drain_all(void);

@@ -22,6 +22,8 @@
  *   3. nobody can reach the areas: take their sheaves with plain accesses;
  *   4. entries back.
  * Threads that miss meanwhile go to the slabs; they never wait for a drain.
+ * Of a cache that is destroyed only its own slot is taken, and step 2 may be refused:
+ * every operation on that slot happened before, by the caller's promise.
  *
  * vfork: the child runs on the parent's memory and thread pointer, without a
  * registration: the index it reads is the parent's last, and other threads may
@@ -434,26 +436,31 @@ static void list_sheaf(struct slab_sheaf **list, struct slab_sheaf *sheaf)
 	*list = sheaf;
 }
 
-/* Take everything out of an area that nobody else can reach. */
+/* Take a slot's sheaves out of an area in which nobody else can reach them. */
+static void empty_slot(uintptr_t *area, size_t slot, struct slab_sheaf **list)
+{
+	void **top = (void **)area[PERCPU_MAIN + slot];
+	void **bottom = top - 1;
+	uintptr_t spare = area[PERCPU_SPARE + slot];
+	struct slab_sheaf *sheaf;
+
+	while (!sheaf_is_sentinel(*bottom))
+		bottom--;
+	sheaf = sheaf_of_sentinel((uintptr_t)*bottom);
+	if (sheaf) {
+		sheaf->top = top;
+		list_sheaf(list, sheaf);
+	}
+	if (spare)
+		list_sheaf(list, (struct slab_sheaf *)(spare & ~SPARE_FULL));
+	area[PERCPU_MAIN + slot] = (uintptr_t)&zero_sheaf[1];
+	area[PERCPU_SPARE + slot] = 0;
+}
+
 static void empty_area(uintptr_t *area, struct slab_sheaf *lists[KMEM_CACHES_MAX])
 {
-	for (size_t slot = 0; slot < KMEM_CACHES_MAX; slot++) {
-		void **top = (void **)area[PERCPU_MAIN + slot];
-		void **bottom = top - 1;
-		uintptr_t spare = area[PERCPU_SPARE + slot];
-		struct slab_sheaf *sheaf;
-
-		while (!sheaf_is_sentinel(*bottom))
-			bottom--;
-		sheaf = sheaf_of_sentinel((uintptr_t)*bottom);
-		if (sheaf) {
-			sheaf->top = top;
-			list_sheaf(&lists[slot], sheaf);
-		}
-		if (spare)
-			list_sheaf(&lists[slot], (struct slab_sheaf *)(spare & ~SPARE_FULL));
-	}
-	area_init(area);
+	for (size_t slot = 0; slot < KMEM_CACHES_MAX; slot++)
+		empty_slot(area, slot, &lists[slot]);
 }
 
 static void drain_locked_mode(struct slab_sheaf *lists[KMEM_CACHES_MAX])
@@ -466,22 +473,35 @@ static void drain_locked_mode(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 	}
 }
 
-static bool drain_rseq(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+/* From here to attach_areas_locked() nobody reaches an area. False: the system has no barrier. */
+static bool detach_areas_locked(void)
 {
-	bool fenced;
-
+	lock_assert_held(&percpu_lock);
 	for (unsigned index = 0; index < nr_areas; index++) {
 		__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&percpu.backing[index], 0, __ATOMIC_SEQ_CST);
 	}
-	fenced = os_membarrier_rseq() == 0;
+	return os_membarrier_rseq() == 0;
+}
+
+static void attach_areas_locked(void)
+{
+	lock_assert_held(&percpu_lock);
 	for (unsigned index = 0; index < nr_areas; index++) {
-		if (fenced && areas[index])
-			empty_area(area_at(areas[index]), lists);
 		__atomic_store_n(&percpu.backing[index], areas[index], __ATOMIC_RELEASE);
 		if (areas[index])
 			publish_locked(index);
 	}
+}
+
+static bool drain_rseq(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+{
+	bool fenced = detach_areas_locked();
+
+	for (unsigned index = 0; fenced && index < nr_areas; index++)
+		if (areas[index])
+			empty_area(area_at(areas[index]), lists);
+	attach_areas_locked();
 	return fenced;
 }
 
@@ -512,6 +532,30 @@ bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 	if (!all)
 		drain_this_cpu(lists);
 	return all;
+}
+
+struct slab_sheaf *percpu_drain_slot(size_t slot)
+{
+	struct slab_sheaf *list = NULL;
+
+	if (percpu_vfork_depth)
+		return NULL;
+	lock_acquire(&percpu_lock);
+	if (mode != PERCPU_LOCKED)
+		detach_areas_locked();
+	for (unsigned index = 0; index < nr_areas; index++) {
+		if (!areas[index])
+			continue;
+		if (mode == PERCPU_LOCKED)
+			lock_acquire(&area_locks[index]);
+		empty_slot(area_at(areas[index]), slot, &list);
+		if (mode == PERCPU_LOCKED)
+			lock_release(&area_locks[index]);
+	}
+	if (mode != PERCPU_LOCKED)
+		attach_areas_locked();
+	lock_release(&percpu_lock);
+	return list;
 }
 
 void percpu_divert(bool on)

@@ -20,6 +20,14 @@
  * if the cache has no other free object, so a program that allocates and
  * frees at the edge does not build and tear down.
  *
+ * Caches that were created (kmem_cache_create()) may have a constructor: their free
+ * objects keep their state, so a free that can't have the lock may not link the object
+ * through itself. It sets a bit for it in a second bitmap, behind the first, by one atomic step
+ * (slab_defer()); the object stays in use, so its slab stays. After that step the slab
+ * is not touched any more, only the cache's mark, which is type-stable. slab_reap() takes
+ * the mark down first, then the bits, under the lock: a bit that comes later comes with
+ * the mark up. To find such slabs, those caches keep a list of full ones.
+ *
  * Locks: cache->lock (rank CACHE). Pages and metadata are asked for without it.
  * Corruption: one line that names the cache and the object, then death.
  */
@@ -29,7 +37,7 @@
 #include "lib/die.h"
 #include "page/meta.h"
 
-#define OWN_BITS 128 /* objects whose bits fit into struct page */
+#define OWN_WORDS 2 /* of bitmap that fit into struct page */
 
 static void *object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index)
 {
@@ -43,9 +51,25 @@ static struct page *slab_of(const struct kmem_cache *cache, const void *object)
 	return page_of_granule(granule);
 }
 
+static bool is_created(const struct kmem_cache *cache)
+{
+	return cache->flags & KMEM_CACHE_CREATED;
+}
+
+/* The bits of free objects, and behind them, if it was created, those of deferred frees. */
+static size_t bitmap_words(const struct kmem_cache *cache)
+{
+	return BITMAP_WORDS(cache->nr_objects) * (is_created(cache) ? 2U : 1U);
+}
+
 static size_t bitmap_bytes(const struct kmem_cache *cache)
 {
-	return BITMAP_WORDS(cache->nr_objects) * sizeof(uint64_t);
+	return bitmap_words(cache) * sizeof(uint64_t);
+}
+
+static _Atomic uint64_t *deferred_words(const struct kmem_cache *cache, const struct page *slab)
+{
+	return (_Atomic uint64_t *)&slab->bitmap[BITMAP_WORDS(cache->nr_objects)];
 }
 
 static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
@@ -58,6 +82,13 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 	page_free(slab, gfp);
 }
 
+/* The program's function; no lock is held. */
+static void construct_objects(const struct kmem_cache *cache, const struct page *slab)
+{
+	for (unsigned i = 0; i < cache->nr_objects; i++)
+		cache->ctor(object_at(cache, slab, i));
+}
+
 static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 {
 	bool zeroed;
@@ -66,7 +97,8 @@ static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 	if (!slab)
 		return NULL;
 	slab->bitmap = slab->own_bits;
-	if (cache->nr_objects > OWN_BITS) {
+	slab->own_bits[1] = 0;
+	if (bitmap_words(cache) > OWN_WORDS) {
 		slab->bitmap = meta_alloc(bitmap_bytes(cache), gfp);
 		if (!slab->bitmap) {
 			page_free(slab, gfp);
@@ -74,11 +106,15 @@ static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 		}
 	}
 	bitmap_fill(slab->bitmap, cache->nr_objects);
-	slab->cache = cache->index;
 	slab->inuse = 0;
 	slab->virgin = 0;
-	slab->zeroed = zeroed;
+	slab->zeroed = zeroed && !cache->ctor;
 	slab->state = PAGE_SLAB;
+	if (cache->ctor)
+		construct_objects(cache, slab);
+	/* a block is within a section, so its descriptors follow each other */
+	for (size_t i = 0; i < 1UL << cache->order; i++)
+		__atomic_store_n(&slab[i].cache, cache, __ATOMIC_RELAXED);
 	page_set_owner(slab, cache->index);
 	return slab;
 }
@@ -129,8 +165,11 @@ static unsigned take_batch_locked(struct kmem_cache *cache, void **out, unsigned
 				break;
 			out[taken++] = object;
 		}
-		if (slab->inuse == cache->nr_objects)
+		if (slab->inuse == cache->nr_objects) {
 			remove_partial_locked(cache, slab);
+			if (is_created(cache))
+				list_add(&slab->list, &cache->full);
+		}
 	}
 	cache->nr_inuse += taken;
 	return taken;
@@ -198,7 +237,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 	unsigned index = kmem_cache_object_index(cache, offset);
 
 	lock_assert_held(&cache->lock);
-	if (unlikely(slab->state != PAGE_SLAB || slab->cache != cache->index))
+	if (unlikely(slab->state != PAGE_SLAB || slab->cache != cache))
 		die("BUG %s: Object already free: %p, and its slab is gone (double free)",
 		    cache->name, object);
 	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))
@@ -209,8 +248,10 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 		die("BUG %s: Object already free: %p (double free)", cache->name, object);
 
 	bitmap_set(slab->bitmap, index);
-	if (slab->inuse-- == cache->nr_objects)
+	if (slab->inuse-- == cache->nr_objects) {
+		list_del(&slab->list); /* the list of full ones, or none */
 		add_partial_locked(cache, slab);
+	}
 	if (slab->inuse || cache->nr_partial == 1)
 		return NULL;
 	remove_partial_locked(cache, slab);
@@ -238,6 +279,100 @@ bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_
 	return true;
 }
 
+void slab_defer(struct kmem_cache *cache, void *object)
+{
+	const struct page *slab = slab_of(cache, object);
+	size_t offset = (uintptr_t)object - (uintptr_t)page_address(slab);
+	unsigned index = kmem_cache_object_index(cache, offset);
+	uint64_t bit = 1UL << (index % 64), old;
+
+	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))
+		die("BUG %s: Invalid object pointer %p: not the start of an object (free of an "
+		    "interior pointer)",
+		    cache->name, object);
+	/* from here on the slab may go */
+	old = atomic_fetch_or(&deferred_words(cache, slab)[index / 64], bit);
+	if (unlikely(old & bit))
+		die("BUG %s: Object already free: %p (double free)", cache->name, object);
+	/* pairs with slab_reap(): the bit is set before the mark */
+	atomic_store(&cache->deferred, true);
+}
+
+/* Free the deferred objects of one slab; returns it if it is empty now and should go. */
+static struct page *reap_locked(struct kmem_cache *cache, struct page *slab)
+{
+	_Atomic uint64_t *words = deferred_words(cache, slab);
+	struct page *gone = NULL;
+
+	for (unsigned i = 0; i < BITMAP_WORDS(cache->nr_objects); i++) {
+		uint64_t bits = atomic_load_explicit(&words[i], memory_order_relaxed);
+
+		if (bits)
+			bits = atomic_exchange(&words[i], 0);
+		for (; bits; bits &= bits - 1) {
+			unsigned index = i * 64 + (unsigned)__builtin_ctzl(bits);
+
+			gone = put_object_locked(cache, object_at(cache, slab, index));
+			cache->nr_inuse--;
+		}
+	}
+	return gone;
+}
+
+static void destroy_list(struct kmem_cache *cache, struct list_head *gone)
+{
+	struct page *slab, *next;
+
+	list_for_each_entry_safe(slab, next, gone, list) {
+		list_del(&slab->list);
+		slab_destroy(cache, slab, GFP_KERNEL);
+	}
+}
+
+void slab_reap(struct kmem_cache *cache)
+{
+	struct list_head *lists[] = { &cache->partial, &cache->full };
+	struct page *slab, *next;
+	struct list_head gone;
+
+	list_init(&gone);
+	lock_acquire(&cache->lock);
+	atomic_store(&cache->deferred, false);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		list_for_each_entry_safe(slab, next, lists[i], list) {
+			struct page *empty = reap_locked(cache, slab);
+
+			if (empty)
+				list_add(&empty->list, &gone);
+		}
+	}
+	lock_release(&cache->lock);
+	destroy_list(cache, &gone);
+}
+
+size_t slab_report(struct kmem_cache *cache, size_t max,
+		   void (*report)(const void *object, size_t offset))
+{
+	struct list_head *lists[] = { &cache->partial, &cache->full };
+	const struct page *slab;
+	size_t n = 0;
+
+	lock_acquire(&cache->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		list_for_each_entry(slab, lists[i], list) {
+			for (unsigned index = 0; index < cache->nr_objects && n < max; index++) {
+				if (bitmap_test(slab->bitmap, index))
+					continue;
+				report(object_at(cache, slab, index), (size_t)index * cache->size);
+				n++;
+			}
+		}
+	}
+	n = cache->nr_inuse;
+	lock_release(&cache->lock);
+	return n;
+}
+
 void slab_drop_empty(struct kmem_cache *cache)
 {
 	struct page *slab, *next;
@@ -253,8 +388,5 @@ void slab_drop_empty(struct kmem_cache *cache)
 		list_add(&slab->list, &gone);
 	}
 	lock_release(&cache->lock);
-	list_for_each_entry_safe(slab, next, &gone, list) {
-		list_del(&slab->list);
-		slab_destroy(cache, slab, GFP_KERNEL);
-	}
+	destroy_list(cache, &gone);
 }

@@ -20,6 +20,15 @@ void *slab_alloc_one(struct kmem_cache *cache, gfp_t gfp, bool *zeroed);
  * not an object. False, and nothing done: the lock was busy and gfp forbids to wait.
  */
 bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_t gfp);
+/*
+ * For caches that were created: mark an object, which stays in use, to be freed later, without a
+ * lock; and free those so marked. A cache that has some says so in `deferred`.
+ */
+void slab_defer(struct kmem_cache *cache, void *object);
+void slab_reap(struct kmem_cache *cache);
+/* Call report() for the first `max` objects that are in use, under the lock; returns how many are. */
+size_t slab_report(struct kmem_cache *cache, size_t max,
+		   void (*report)(const void *object, size_t offset));
 /* Give back the empty slab that stayed as the cache's last partial one. May block. */
 void slab_drop_empty(struct kmem_cache *cache);
 

@@ -54,7 +54,7 @@ uint32_t vmalloc_stamp(void)
 	return (uint32_t)(os_clock_ms() >> VMALLOC_STAMP_SHIFT);
 }
 
-bool is_vmalloc_addr(const void *ptr)
+bool vmalloc_owns(const void *ptr)
 {
 	return (uintptr_t)ptr >= vmap_base && (uintptr_t)ptr < vmap_end;
 }

@@ -11,7 +11,7 @@
 /* [start] Areas come from [base, base + size). */
 void vmalloc_init(uintptr_t base, size_t size);
 /* Is this address in the window of areas? Follows nothing. */
-bool is_vmalloc_addr(const void *ptr);
+bool vmalloc_owns(const void *ptr);
 
 /*
  * `size` bytes (rounded up to pages) aligned to `align`, a power of two (0 or

@@ -130,7 +130,7 @@ static void handler_gets_what_the_cpu_has_and_then_mappings(void)
 	char *ptrs[200];
 
 	unit_pin(0);
-	kvfree(alloc(64));
+	kvmalloc_free(alloc(64));
 	enter_atomic();
 	for (int i = 0; i < 200; i++) {
 		ptrs[i] = alloc(64);
@@ -147,7 +147,7 @@ static void handler_gets_what_the_cpu_has_and_then_mappings(void)
 	for (int i = 0; i < 200; i++) {
 		for (int k = 0; k < 64; k++)
 			CHECK_EQ((unsigned char)ptrs[i][k], i);
-		kvfree(ptrs[i]);
+		kvmalloc_free(ptrs[i]);
 		CHECK(!is_emergency(ptrs[i]));
 	}
 	CHECK_EQ(objects_in_use(), 0);
@@ -157,7 +157,7 @@ static void handler_gets_every_size_and_alignment(void)
 {
 	enter_atomic();
 	for (size_t size = 0; size < 4 * M; size = size * 2 + 1) {
-		char *ptr = alloc(size), *zeroed = kvzalloc(size), *aligned;
+		char *ptr = alloc(size), *zeroed = kvmalloc_zeroed(size), *aligned;
 
 		CHECK(ptr && zeroed);
 		CHECK(kvmalloc_size(ptr) >= size);
@@ -170,10 +170,10 @@ static void handler_gets_every_size_and_alignment(void)
 			CHECK_EQ((uintptr_t)aligned % align, 0);
 			CHECK(kvmalloc_size(aligned) >= size);
 			memset(aligned, 1, size);
-			kvfree(aligned);
+			kvmalloc_free(aligned);
 		}
-		kvfree(ptr);
-		kvfree(zeroed);
+		kvmalloc_free(ptr);
+		kvmalloc_free(zeroed);
 	}
 	leave_atomic();
 }
@@ -187,24 +187,24 @@ static void handler_resizes_every_kind_of_memory(void)
 	enter_atomic();
 	mapping = kvmalloc_aligned(5000, 32768);
 	unit_fill(mapping, 5000, 3);
-	small = kvrealloc(small, 9000);
-	large = kvrealloc(large, 2 * M);
-	mapping = kvrealloc(mapping, 300000);
+	small = kvmalloc_resize(small, 9000);
+	large = kvmalloc_resize(large, 2 * M);
+	mapping = kvmalloc_resize(mapping, 300000);
 	CHECK(small && large && mapping);
 	CHECK(unit_is_filled(small, 1000, 1));
 	CHECK(unit_is_filled(large, M, 2));
 	CHECK(unit_is_filled(mapping, 5000, 3));
 	leave_atomic();
-	small = kvrealloc(small, 200);
-	large = kvrealloc(large, 3 * M);
-	mapping = kvrealloc(mapping, 4000);
+	small = kvmalloc_resize(small, 200);
+	large = kvmalloc_resize(large, 3 * M);
+	mapping = kvmalloc_resize(mapping, 4000);
 	CHECK(unit_is_filled(small, 200, 1));
 	CHECK(unit_is_filled(large, M, 2));
 	CHECK(unit_is_filled(mapping, 4000, 3));
 	CHECK(!is_emergency(small) && !is_emergency(large) && !is_emergency(mapping));
-	kvfree(small);
-	kvfree(large);
-	kvfree(mapping);
+	kvmalloc_free(small);
+	kvmalloc_free(large);
+	kvmalloc_free(mapping);
 	CHECK_EQ(objects_in_use(), 0);
 }
 
@@ -220,13 +220,13 @@ static void frees_of_a_handler_are_done_at_the_next_miss(void)
 		large[i] = alloc(M);
 	enter_atomic();
 	for (int i = 0; i < COUNT; i++)
-		kvfree(small[i]);
+		kvmalloc_free(small[i]);
 	for (int i = 0; i < 20; i++)
-		kvfree(large[i]);
+		kvmalloc_free(large[i]);
 	leave_atomic();
 	vmalloc_stat(&areas);
 	CHECK_EQ(areas.nr_areas, 20);
-	kvfree(alloc(2 * M)); /* a miss */
+	kvmalloc_free(alloc(2 * M)); /* a miss */
 	vmalloc_stat(&areas);
 	CHECK_EQ(areas.nr_areas, 0);
 	CHECK_EQ(objects_in_use(), 0);
@@ -234,7 +234,7 @@ static void frees_of_a_handler_are_done_at_the_next_miss(void)
 
 static void trim_of_a_handler_does_nothing(void)
 {
-	kvfree(alloc(100));
+	kvmalloc_free(alloc(100));
 	enter_atomic();
 	CHECK(!kmalloc_trim());
 	leave_atomic();
@@ -251,18 +251,18 @@ static void start_that_failed_leaves_emergency_mappings(void)
 	CHECK_EQ(start_state, START_FAILED);
 	CHECK(kvmalloc_slow(100, NULL) == NULL);
 	CHECK(kvmalloc_aligned(100, 4096) == NULL);
-	CHECK(kvzalloc(100) == NULL);
+	CHECK(kvmalloc_zeroed(100) == NULL);
 	unit_limit_address_space(SIZE_MAX);
 	ptr = alloc(100);
 	CHECK(ptr && is_emergency(ptr));
 	unit_fill(ptr, 100, 1);
 	other = kvmalloc_aligned(1000, 1UL << 16);
 	CHECK(other && (uintptr_t)other % (1UL << 16) == 0);
-	ptr = kvrealloc(ptr, 200000);
+	ptr = kvmalloc_resize(ptr, 200000);
 	CHECK(ptr && unit_is_filled(ptr, 100, 1));
-	CHECK(unit_is_zero(kvzalloc(5000), 5000));
-	kvfree(ptr);
-	kvfree(other);
+	CHECK(unit_is_zero(kvmalloc_zeroed(5000), 5000));
+	kvmalloc_free(ptr);
+	kvmalloc_free(other);
 	CHECK(!kmalloc_trim());
 }
 
@@ -275,7 +275,7 @@ static void first_request_of_a_handler_during_start_gets_a_mapping(void)
 	atomic_store(&start_state, START_RUNNING);
 	ptr = kvmalloc_slow(100, NULL);
 	CHECK(ptr && is_emergency(ptr));
-	kvfree(ptr);
+	kvmalloc_free(ptr);
 	CHECK(!kmalloc_trim());
 	atomic_store(&start_state, START_DONE);
 	ptr = kvmalloc_slow(100, NULL);

@@ -49,8 +49,8 @@ static void size_at_the_limit_goes_to_kmalloc_and_past_it_to_vmalloc(void)
 {
 	char *under = alloc(KMALLOC_MAX_SIZE), *over = alloc(KMALLOC_MAX_SIZE + 1);
 
-	CHECK(on_kmalloc_path(under) && !is_vmalloc_addr(under));
-	CHECK(!on_kmalloc_path(over) && is_vmalloc_addr(over));
+	CHECK(on_kmalloc_path(under) && !vmalloc_owns(under));
+	CHECK(!on_kmalloc_path(over) && vmalloc_owns(over));
 	CHECK_EQ(kvmalloc_size(under), KMALLOC_MAX_SIZE);
 	CHECK_EQ(kvmalloc_size(over), 131072);
 	memset(under, 1, KMALLOC_MAX_SIZE);
@@ -76,7 +76,7 @@ static void object_of_every_size_is_apart_and_of_constant_size(void)
 	for (unsigned i = 0; i < n; i++) {
 		CHECK_EQ(kvmalloc_size(objects[i]), usable[i]);
 		CHECK(unit_is_filled(objects[i], usable[i], i));
-		kvfree(objects[i]);
+		kvmalloc_free(objects[i]);
 	}
 }
 
@@ -86,9 +86,9 @@ static void objects_of_no_bytes_are_apart(void)
 
 	CHECK(a != b);
 	CHECK_EQ(kvmalloc_size(a), 16);
-	kvfree(a);
-	kvfree(b);
-	kvfree(NULL);
+	kvmalloc_free(a);
+	kvmalloc_free(b);
+	kvmalloc_free(NULL);
 }
 
 static void request_that_is_too_large_is_refused(void)
@@ -98,7 +98,7 @@ static void request_that_is_too_large_is_refused(void)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		CHECK(kvmalloc_slow(sizes[i], NULL) == NULL);
-		CHECK(kvzalloc(sizes[i]) == NULL);
+		CHECK(kvmalloc_zeroed(sizes[i]) == NULL);
 		for (size_t align = 1; align; align *= 2)
 			CHECK(kvmalloc_aligned(sizes[i], align) == NULL);
 	}
@@ -126,9 +126,9 @@ static void aligned_request_of_every_power_of_two_is_aligned(void)
 			memset(second, 2, sizes[i]);
 			if (align <= 4096 && sizes[i] <= 100000)
 				CHECK(on_kmalloc_path(first));
-			kvfree(first);
+			kvmalloc_free(first);
 			if (i % 2)
-				kvfree(second);
+				kvmalloc_free(second);
 		}
 	}
 }
@@ -140,11 +140,11 @@ static void aligned_object_of_no_bytes_is_an_object_all_the_same(void)
 
 		CHECK(a && b && a != b);
 		CHECK(kvmalloc_size(a) > 0);
-		a = kvrealloc(a, 1000);
+		a = kvmalloc_resize(a, 1000);
 		CHECK(a != NULL);
 		memset(a, 1, 1000);
-		kvfree(a);
-		kvfree(b);
+		kvmalloc_free(a);
+		kvmalloc_free(b);
 	}
 }
 
@@ -199,13 +199,13 @@ static void zeroed_memory_is_zero_after_dirty_use_in_every_class(void)
 			unsigned count = sizes[i] > M ? 2 : 8;
 
 			for (unsigned k = 0; k < count; k++) {
-				objects[k] = kvzalloc(sizes[i]);
+				objects[k] = kvmalloc_zeroed(sizes[i]);
 				CHECK(objects[k] != NULL);
 				CHECK(unit_is_zero(objects[k], sizes[i]));
 				memset(objects[k], 0xff, kvmalloc_size(objects[k]));
 			}
 			for (unsigned k = 0; k < count; k++)
-				kvfree(objects[k]);
+				kvmalloc_free(objects[k]);
 			if (turn == 1 && i % 16 == 0)
 				kmalloc_trim();
 		}
@@ -223,13 +223,13 @@ static void resize_between_all_sizes_keeps_the_bytes(void)
 			size_t kept = min_size(min_size(sizes[i], sizes[k]), 9000);
 
 			unit_fill(ptr, kept, i);
-			ptr = kvrealloc(ptr, sizes[k]);
+			ptr = kvmalloc_resize(ptr, sizes[k]);
 			CHECK(ptr != NULL);
 			CHECK(kvmalloc_size(ptr) >= sizes[k]);
 			CHECK_EQ((uintptr_t)ptr % 16, 0);
 			CHECK(unit_is_filled(ptr, kept, i));
 			ptr[sizes[k] - 1] = 1;
-			kvfree(ptr);
+			kvmalloc_free(ptr);
 		}
 	}
 }
@@ -240,13 +240,13 @@ static void resize_within_the_object_leaves_it_where_it_is(void)
 		size_t size = kmem_caches[i].object_size;
 		char *ptr = alloc(size);
 
-		CHECK(kvrealloc(ptr, size - 1) == ptr);
-		CHECK(kvrealloc(ptr, size / 2 + 1) == ptr);
-		CHECK(kvrealloc(ptr, size) == ptr);
+		CHECK(kvmalloc_resize(ptr, size - 1) == ptr);
+		CHECK(kvmalloc_resize(ptr, size / 2 + 1) == ptr);
+		CHECK(kvmalloc_resize(ptr, size) == ptr);
 		CHECK_EQ(kvmalloc_size(ptr), size);
-		ptr = kvrealloc(ptr, 1); /* and does not hold all of it for ever */
+		ptr = kvmalloc_resize(ptr, 1); /* and does not hold all of it for ever */
 		CHECK(kvmalloc_size(ptr) < size || size == 16);
-		kvfree(ptr);
+		kvmalloc_free(ptr);
 	}
 }
 
@@ -256,15 +256,15 @@ static void resize_that_fails_leaves_the_object(void)
 
 	unit_fill(small, 100, 1);
 	unit_fill(large, M, 2);
-	CHECK(kvrealloc(small, SIZE_MAX) == NULL);
-	CHECK(kvrealloc(large, SIZE_MAX) == NULL);
+	CHECK(kvmalloc_resize(small, SIZE_MAX) == NULL);
+	CHECK(kvmalloc_resize(large, SIZE_MAX) == NULL);
 	unit_limit_address_space(M);
-	CHECK(kvrealloc(small, 64 * M) == NULL);
-	CHECK(kvrealloc(large, 64 * M) == NULL);
+	CHECK(kvmalloc_resize(small, 64 * M) == NULL);
+	CHECK(kvmalloc_resize(large, 64 * M) == NULL);
 	CHECK(unit_is_filled(small, 100, 1));
 	CHECK(unit_is_filled(large, M, 2));
-	kvfree(small);
-	kvfree(large);
+	kvmalloc_free(small);
+	kvmalloc_free(large);
 }
 
 /* What is not ours. */
@@ -273,12 +273,12 @@ static char foreign[64] __attribute__((aligned(64)));
 
 static void free_foreign(void *arg)
 {
-	kvfree(arg);
+	kvmalloc_free(arg);
 }
 
 static void resize_foreign(void *arg)
 {
-	CHECK(kvrealloc(arg, 100) == NULL);
+	CHECK(kvmalloc_resize(arg, 100) == NULL);
 }
 
 static void foreign_pointer_is_ignored_by_default(void)
@@ -337,9 +337,9 @@ static void trim_with_everything_free_leaves_nothing_mapped(void)
 	for (unsigned i = 0; i < 20000; i++)
 		objects[i] = memset(alloc(i % 5000), 1, i % 5000);
 	for (unsigned i = 0; i < 20; i++)
-		kvfree(memset(alloc(M), 1, M));
+		kvmalloc_free(memset(alloc(M), 1, M));
 	for (unsigned i = 0; i < 20000; i++)
-		kvfree(objects[i]);
+		kvmalloc_free(objects[i]);
 	CHECK(kmalloc_trim());
 	page_stat(&pages);
 	vmalloc_stat(&areas);
@@ -358,7 +358,7 @@ static void first_request_starts_the_library(void)
 	CHECK_EQ(start_state, START_NOT);
 	CHECK(!kmalloc_hit(100, &object));
 	CHECK_EQ(kvmalloc_size(&object), 0);
-	kvfree(&object);
+	kvmalloc_free(&object);
 	object = kvmalloc_slow(100, &zeroed);
 	CHECK(object != NULL);
 	CHECK(!zeroed || unit_is_zero(object, 100));

@@ -154,7 +154,7 @@ static void do_alloc(unsigned index)
 
 	switch (draw(4)) {
 	case 0:
-		ptr = kvzalloc(size);
+		ptr = kvmalloc_zeroed(size);
 		MODEL(ptr && unit_is_zero(ptr, size));
 		break;
 	case 1:
@@ -173,7 +173,7 @@ static void do_alloc(unsigned index)
 static void do_free(unsigned index)
 {
 	leave(index);
-	kvfree(objects[index].ptr);
+	kvmalloc_free(objects[index].ptr);
 	objects[index].ptr = NULL;
 }
 
@@ -186,7 +186,7 @@ static void do_resize(unsigned index)
 
 	size += !size;
 	leave(index);
-	ptr = kvrealloc(old.ptr, size);
+	ptr = kvmalloc_resize(old.ptr, size);
 	MODEL(ptr != NULL);
 	old.ptr = ptr;
 	MODEL(for_parts(&old, kept, check_part));

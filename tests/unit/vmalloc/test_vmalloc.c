@@ -263,8 +263,8 @@ static void free_and_size_of_garbage_find_no_area(void)
 	CHECK_EQ(vmalloc_size(ptr + 50 * P), 0);
 	CHECK_EQ(vmalloc_size(cut + 101 * P), 0);
 	CHECK_EQ(vmalloc_size(NULL), 0);
-	CHECK(!is_vmalloc_addr(NULL));
-	CHECK(!is_vmalloc_addr(&ptr));
+	CHECK(!vmalloc_owns(NULL));
+	CHECK(!vmalloc_owns(&ptr));
 	for (int i = 0; i < 200000; i++) {
 		uint64_t r = unit_random(&random);
 		uintptr_t addr = i % 4 ? vmap_base + r % (vmap_end - vmap_base) :

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* cache_internal.h - what cache.c and create.c share. Internal to the room. */
+#ifndef SLAB_CACHE_INTERNAL_H
+#define SLAB_CACHE_INTERNAL_H
+
+#include "slab/kmem_cache.h"
+
+#define SHEAF_CAPACITY_MAX 240U
+
+/*
+ * Creation, destruction, and whatever goes over caches that may be destroyed: drains,
+ * shrinkers, deferred frees. Rank SLAB_MUTEX, the lowest.
+ */
+extern struct lock slab_mutex;
+
+/* Objects in a sheaf of a cache of that size. */
+unsigned kmem_cache_capacity_for(size_t size);
+/*
+ * Make `cache` live, once everything else in it is set, with sheaves of `capacity`; the
+ * first time it also joins the lists of locks and of caches. Under slab_mutex, or at start.
+ */
+void kmem_cache_enliven(struct kmem_cache *cache, unsigned capacity);
+/* Flush a list of sheaves with valid tops and free them. May block. */
+void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list);
+
+#endif
