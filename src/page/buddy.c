@@ -17,6 +17,9 @@
  * older than reclaim.age_ms, are discarded and become clean. They are BUSY
  * meanwhile, off every list, so the system call runs without the lock.
  *
+ * A free that may not wait and finds the lock busy (page_put()) puts the block on a list without
+ * one; whoever takes the lock next to allocate or to free works it off.
+ *
  * Locks: zone_lock (rank ZONE) guards all lists, counters, and the state and
  * order of descriptors that are not a slab's. It is held over the mapping of
  * sections (rare, amortised over at least 4 MiB), never over a discard.
@@ -50,6 +53,8 @@ static struct free_area areas[2]; /* DIRTY, CLEAN */
 static struct list_head offline;  /* head descriptors of unmapped sections */
 static size_t nr_online;	  /* sections mapped */
 static size_t purged_bytes;
+static _Atomic(struct page *)
+	late; /* BUSY blocks, linked by list.next; pushed without the lock, taken whole */
 
 static size_t block_bytes(unsigned order)
 {
@@ -138,6 +143,11 @@ static struct page *take_fitting_locked(unsigned order, bool *zeroed)
 	return NULL;
 }
 
+static uint32_t stamp_now(void)
+{
+	return (uint32_t)(os_clock_ms() >> STAMP_SHIFT);
+}
+
 static bool grow_locked(void)
 {
 	lock_assert_held(&zone_lock);
@@ -168,12 +178,30 @@ static bool grow_locked(void)
 	return count > 0;
 }
 
+static void free_late_locked(void)
+{
+	struct page *page;
+
+	lock_assert_held(&zone_lock);
+	if (likely(!atomic_load_explicit(&late, memory_order_relaxed)))
+		return;
+	page = atomic_exchange_explicit(&late, NULL, memory_order_acquire);
+	while (page) {
+		struct page *next = (struct page *)page->list.next;
+
+		page->stamp = stamp_now();
+		merge_block_locked(page, page->order, PAGE_DIRTY);
+		page = next;
+	}
+}
+
 static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 {
 	struct page *page;
 
 	if (!lock_get(&zone_lock, gfp))
 		return NULL;
+	free_late_locked();
 	page = take_fitting_locked(order, zeroed);
 	if (!page && gfpflags_allow_blocking(gfp) && grow_locked())
 		page = take_fitting_locked(order, zeroed);
@@ -185,15 +213,10 @@ struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 {
 	struct page *page = page_alloc_once(order, gfp, zeroed);
 
-	if (likely(page) || !gfpflags_allow_blocking(gfp))
+	if (likely(page) || !gfp_may_reclaim(gfp))
 		return page;
 	reclaim_run(RECLAIM_ALL);
 	return page_alloc_once(order, gfp, zeroed);
-}
-
-static uint32_t stamp_now(void)
-{
-	return (uint32_t)(os_clock_ms() >> STAMP_SHIFT);
 }
 
 bool page_free(struct page *page, gfp_t gfp)
@@ -202,13 +225,31 @@ bool page_free(struct page *page, gfp_t gfp)
 
 	if (!lock_get(&zone_lock, gfp))
 		return false;
+	free_late_locked();
 	page->stamp = stamp_now();
 	merge_block_locked(page, page->order, PAGE_DIRTY);
 	excess = area_of(PAGE_DIRTY)->bytes > params.page_dirty_max;
 	lock_release(&zone_lock);
-	if (unlikely(excess) && gfpflags_allow_blocking(gfp))
-		page_purge(PAGE_PURGE_EXCESS);
+	if (unlikely(excess)) {
+		if (gfpflags_allow_blocking(gfp))
+			page_purge(PAGE_PURGE_EXCESS);
+		else
+			reclaim_wake();
+	}
 	return true;
+}
+
+void page_put(struct page *page, gfp_t gfp)
+{
+	struct page *head;
+
+	if (likely(page_free(page, gfp)))
+		return;
+	head = atomic_load_explicit(&late, memory_order_relaxed);
+	do
+		page->list.next = (struct list_head *)head;
+	while (!atomic_compare_exchange_weak_explicit(&late, &head, page, memory_order_release,
+						      memory_order_relaxed));
 }
 
 void page_set_owner(const struct page *page, uint8_t owner)
@@ -313,6 +354,8 @@ static size_t page_shrink(enum reclaim what)
 
 	if (what == RECLAIM_AGE)
 		return page_purge(PAGE_PURGE_OLD);
+	if (what == RECLAIM_EXCESS)
+		return page_purge(PAGE_PURGE_EXCESS);
 	bytes = page_purge(PAGE_PURGE_ALL);
 	page_offline();
 	return bytes;

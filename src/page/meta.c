@@ -14,8 +14,8 @@
  *
  * Lock: meta_lock (rank META, the last): nothing is taken under it. Mapping is
  * done under it too: it happens once per MAP_GROW bytes. fork: taken like all.
- * A free that can't have the lock in an atomic context leaks the piece: it
- * happens only in a handler that interrupted this very file.
+ * A free that can't have the lock where it may not wait puts the piece on a list
+ * without one (late), which an allocation that finds its pool empty takes whole.
  */
 #include "page/meta.h"
 
@@ -38,6 +38,8 @@ static struct meta_free *pools[NR_POOLS];
 static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
 static size_t mapped;
+
+static _Atomic(struct meta_free *) late[NR_POOLS]; /* pushed without the lock, taken whole */
 
 void meta_init(void)
 {
@@ -104,6 +106,8 @@ void *meta_alloc(size_t size, gfp_t gfp)
 
 	if (!lock_get(&meta_lock, gfp))
 		return NULL;
+	if (unlikely(!pools[pool] && atomic_load_explicit(&late[pool], memory_order_relaxed)))
+		pools[pool] = atomic_exchange_explicit(&late[pool], NULL, memory_order_acquire);
 	piece = pools[pool];
 	if (piece) {
 		pools[pool] = piece->next;
@@ -116,13 +120,25 @@ void *meta_alloc(size_t size, gfp_t gfp)
 	return piece;
 }
 
+static void free_late(struct meta_free *piece, unsigned pool)
+{
+	piece->next = atomic_load_explicit(&late[pool], memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&late[pool], &piece->next, piece,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
 void meta_free(void *ptr, size_t size, gfp_t gfp)
 {
 	unsigned pool = pool_of(size);
 	struct meta_free *piece = ptr;
 
-	if (!ptr || !lock_get(&meta_lock, gfp))
+	if (!ptr)
 		return;
+	if (!lock_get(&meta_lock, gfp)) {
+		free_late(piece, pool);
+		return;
+	}
 	piece->next = pools[pool];
 	pools[pool] = piece;
 	lock_release(&meta_lock);

@@ -18,7 +18,7 @@ void meta_init(void);
  * gfp forbids to wait.
  */
 void *meta_alloc(size_t size, gfp_t gfp);
-/* Give it back with the size it was asked with. Never waits when gfp forbids; then it leaks. */
+/* Give it back with the size it was asked with. Never waits when gfp forbids. */
 void meta_free(void *ptr, size_t size, gfp_t gfp);
 
 /* Bytes mapped for metadata, for statistics. */

@@ -115,6 +115,8 @@ struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed);
  * gfp forbids to wait.
  */
 bool page_free(struct page *page, gfp_t gfp);
+/* The same, but what can't be done now is done by whoever has the lock next. */
+void page_put(struct page *page, gfp_t gfp);
 /* Set the owner byte of all granules of a block. */
 void page_set_owner(const struct page *page, uint8_t owner);
 

@@ -19,6 +19,7 @@
 
 static struct shrinker *shrinkers;
 static _Atomic uint64_t next_poll_ms;
+static _Atomic bool excess; /* a watermark was passed where nobody could wait */
 
 void shrinker_register(struct shrinker *shrinker)
 {
@@ -35,8 +36,17 @@ size_t reclaim_run(enum reclaim what)
 	return bytes;
 }
 
+void reclaim_wake(void)
+{
+	atomic_store_explicit(&excess, true, memory_order_relaxed);
+}
+
 void reclaim_poll(void)
 {
+	if (unlikely(atomic_load_explicit(&excess, memory_order_relaxed)) &&
+	    atomic_exchange_explicit(&excess, false, memory_order_relaxed))
+		reclaim_run(RECLAIM_EXCESS);
+
 	uint64_t now = os_clock_ms();
 	uint64_t due = atomic_load_explicit(&next_poll_ms, memory_order_relaxed);
 

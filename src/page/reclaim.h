@@ -9,8 +9,9 @@
 #include "lib/compiler.h"
 
 enum reclaim {
-	RECLAIM_AGE, /* what has been idle for longer than reclaim.age_ms */
-	RECLAIM_ALL, /* everything: malloc_trim, or before ENOMEM */
+	RECLAIM_AGE,	/* what has been idle for longer than reclaim.age_ms */
+	RECLAIM_EXCESS, /* what is over the watermarks */
+	RECLAIM_ALL,	/* everything: malloc_trim, or before ENOMEM */
 };
 
 struct shrinker {
@@ -28,5 +29,10 @@ size_t reclaim_run(enum reclaim what);
  * passed since the last time. Costs a clock read.
  */
 void reclaim_poll(void);
+/*
+ * A watermark was passed where nothing could be given back: the next poll runs
+ * RECLAIM_EXCESS. Any context; the kernel's wakeup_kswapd().
+ */
+void reclaim_wake(void);
 
 #endif

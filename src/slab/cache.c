@@ -33,6 +33,10 @@
  * (rank SLAB_MUTEX) while it looks at those. The shrinker, which stands on the way of
  * allocations, and the reaper of deferred frees only try it, and leave them out when it is busy.
  *
+ * A full sheaf that nobody can take where nothing may be waited for goes onto a list without
+ * a lock (late), and the next allocation of its cache that needs a full sheaf, a shrinker or a
+ * drain takes the list whole.
+ *
  * A sheaf in this file is owned by the running thread until a step hands it
  * over; a thread that dies or a process that forks in between leaks it, and
  * nothing else.
@@ -53,6 +57,8 @@
 struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden __attribute__((aligned(64)));
 struct kmem_cache *_Atomic kmem_cache_first hidden;
 struct lock slab_mutex;
+
+static _Atomic(struct slab_sheaf *) late[KMEM_CACHES_MAX]; /* by slot; with valid tops, not empty */
 
 _Atomic bool kmem_cache_any_deferred hidden; /* some cache's mark may be up */
 
@@ -159,9 +165,26 @@ static bool flush_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_
 	return true;
 }
 
+static void put_late(const struct kmem_cache *cache, struct slab_sheaf *sheaf)
+{
+	_Atomic(struct slab_sheaf *) *list = &late[cache->index];
+
+	sheaf->next = atomic_load_explicit(list, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(list, &sheaf->next, sheaf,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
+struct slab_sheaf *kmem_cache_take_late(const struct kmem_cache *cache)
+{
+	if (likely(!atomic_load_explicit(&late[cache->index], memory_order_relaxed)))
+		return NULL;
+	return atomic_exchange_explicit(&late[cache->index], NULL, memory_order_acquire);
+}
+
 /*
- * A sheaf with objects in it that the CPU has no place for. In an atomic
- * context with every lock busy it is leaked: nothing else may be done.
+ * A sheaf with objects in it that the CPU has no place for. The last way is the list of those
+ * that are late: every lock is busy, and nothing may be waited for.
  */
 static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
 {
@@ -171,6 +194,8 @@ static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, g
 		return;
 	if (flush_sheaf(cache, sheaf, gfp))
 		put_empty_sheaf(cache, sheaf, gfp);
+	else
+		put_late(cache, sheaf);
 }
 
 static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -181,7 +206,14 @@ static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
 		sheaf->top = &sheaf->slots[cache->capacity + 1];
 		return sheaf;
 	}
-	return barn_get_full(cache, gfp);
+	sheaf = kmem_cache_take_late(cache);
+	if (likely(!sheaf))
+		return barn_get_full(cache, gfp);
+	for (struct slab_sheaf *rest = sheaf->next, *next; rest; rest = next) {
+		next = rest->next;
+		put_full_sheaf(cache, rest, gfp);
+	}
+	return sheaf;
 }
 
 static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -277,8 +309,11 @@ void kmem_cache_drain_all(void)
 	lock_acquire(&slab_mutex);
 	percpu_drain(lists);
 	for (unsigned i = 1; i < KMEM_CACHES_MAX; i++)
-		if (lists[i])
+		if (kmem_cache_state(&kmem_caches[i]) != KMEM_CACHE_UNUSED) {
 			kmem_cache_flush_list(&kmem_caches[i], lists[i]);
+			kmem_cache_flush_list(&kmem_caches[i],
+					      kmem_cache_take_late(&kmem_caches[i]));
+		}
 	lock_release(&slab_mutex);
 }
 
@@ -302,8 +337,11 @@ static void drain_this_cpu(struct kmem_cache *cache)
 
 static void shrink_one(struct kmem_cache *cache, enum reclaim what, bool drain)
 {
+	if (what == RECLAIM_EXCESS)
+		return;
 	if (drain && kmem_cache_has_slot(cache))
 		drain_this_cpu(cache);
+	kmem_cache_flush_list(cache, kmem_cache_take_late(cache));
 	kmem_cache_flush_list(cache, barn_shrink(cache, what == RECLAIM_ALL));
 	if (what == RECLAIM_ALL)
 		slab_drop_empty(cache);

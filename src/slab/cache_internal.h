@@ -23,4 +23,7 @@ void kmem_cache_enliven(struct kmem_cache *cache, unsigned capacity);
 /* Flush a list of sheaves with valid tops and free them. May block. */
 void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list);
 
+/* The sheaves that nobody could take: a list, NULL: none. They have valid tops. Any context. */
+struct slab_sheaf *kmem_cache_take_late(const struct kmem_cache *cache);
+
 #endif

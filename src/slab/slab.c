@@ -78,8 +78,7 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
 	slab->state = PAGE_BUSY;
-	/* the zone's lock may be busy only where we may not wait: then the block is lost */
-	page_free(slab, gfp);
+	page_put(slab, gfp);
 }
 
 /* The program's function; no lock is held. */
@@ -101,7 +100,7 @@ static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 	if (bitmap_words(cache) > OWN_WORDS) {
 		slab->bitmap = meta_alloc(bitmap_bytes(cache), gfp);
 		if (!slab->bitmap) {
-			page_free(slab, gfp);
+			page_put(slab, gfp);
 			return NULL;
 		}
 	}

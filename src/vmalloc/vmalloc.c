@@ -119,7 +119,9 @@ static size_t vmalloc_shrink(enum reclaim what)
 	lock_acquire(&vmap_lock);
 	size_t bytes = vmap_lazy_bytes;
 	lock_release(&vmap_lock);
-	return purge(what, bytes);
+	if (what != RECLAIM_EXCESS)
+		return purge(what, bytes);
+	return bytes > lazy_max ? purge(RECLAIM_ALL, bytes - lazy_max / 4 * 3) : 0;
 }
 
 void vmalloc_init(uintptr_t base, size_t size)
@@ -324,7 +326,7 @@ static size_t excess_with(size_t span)
 	return lazy > spare ? min_size(lazy - spare, span) : 0;
 }
 
-static struct vmap_area *take_new(size_t span, size_t align)
+static struct vmap_area *take_new(size_t span, size_t align, gfp_t gfp)
 {
 	struct vmap_area *area;
 	size_t excess = excess_with(span);
@@ -332,7 +334,7 @@ static struct vmap_area *take_new(size_t span, size_t align)
 	if (excess)
 		purge(RECLAIM_ALL, excess);
 	area = vmalloc_map_new(span, align);
-	if (!area) {
+	if (!area && gfp_may_reclaim(gfp)) {
 		reclaim_run(RECLAIM_ALL);
 		area = vmalloc_map_new(span, align);
 	}
@@ -361,7 +363,7 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 		if (!gfpflags_allow_blocking(gfp))
 			return NULL;
 		reclaim_poll();
-		area = take_new(span, align);
+		area = take_new(span, align, gfp);
 		if (!area)
 			return NULL;
 		fresh = true;
@@ -409,6 +411,8 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 		purge_one(area, vmalloc_stamp());
 	else if (excess && blocking)
 		purge(RECLAIM_ALL, lazy_max / 4);
+	else if (excess)
+		reclaim_wake();
 	if (blocking)
 		reclaim_poll();
 	return VFREE_DONE;

@@ -391,22 +391,29 @@ static void *hold_locks(void *unused)
 
 static void lock_busy_makes_atomic_calls_fail(void)
 {
-	struct page *page;
+	struct page *page, *late[2];
 	pthread_t thread;
 	bool zeroed;
 
 	window_of(4);
 	page = block(0, NULL);
+	late[0] = block(0, NULL);
+	late[1] = block(2, NULL);
 	pthread_barrier_init(&barrier, NULL, 2);
 	CHECK(pthread_create(&thread, NULL, hold_locks, NULL) == 0);
 	pthread_barrier_wait(&barrier);
 	CHECK(page_alloc(0, GFP_ATOMIC, &zeroed) == NULL);
 	CHECK(!page_free(page, GFP_ATOMIC));
 	CHECK_EQ(page->state, PAGE_BUSY);
+	/* put all the same: whoever has the lock next frees them */
+	page_put(late[0], GFP_ATOMIC);
+	page_put(late[1], GFP_ATOMIC);
+	CHECK_EQ(late[0]->state, PAGE_BUSY);
 	CHECK_EQ(lock_depth, 0);
 	pthread_barrier_wait(&barrier);
 	pthread_join(thread, NULL);
 	CHECK(page_free(page, GFP_ATOMIC));
+	CHECK_EQ(stat_now().free_dirty, 6 * GRANULE_SIZE);
 }
 
 static void owner_of_a_block_covers_it_and_no_more(void)

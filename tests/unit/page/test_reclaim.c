@@ -49,6 +49,29 @@ static void shrinker_registered_last_runs_first(void)
 	CHECK_EQ(last, RECLAIM_AGE);
 }
 
+static size_t shrink_excess(enum reclaim what)
+{
+	if (what == RECLAIM_EXCESS)
+		atomic_fetch_add(&nr_calls, 1);
+	return 0;
+}
+
+static void poll_after_a_wake_returns_the_excess_once(void)
+{
+	static struct shrinker one = { shrink_excess, NULL };
+
+	params.reclaim_age_ms = 1000000000;
+	shrinker_register(&one);
+	reclaim_poll();
+	CHECK_EQ(nr_calls, 0);
+	reclaim_wake();
+	reclaim_wake();
+	CHECK_EQ(nr_calls, 0);
+	reclaim_poll();
+	reclaim_poll();
+	CHECK_EQ(nr_calls, 1);
+}
+
 static void poll_within_a_period_runs_nothing(void)
 {
 	static struct shrinker counting = { shrink_counting, NULL };
@@ -119,6 +142,7 @@ int main(void)
 {
 	static const struct unit_case tests[] = {
 		UNIT_TEST_RAW(shrinker_registered_last_runs_first),
+		UNIT_TEST_RAW(poll_after_a_wake_returns_the_excess_once),
 		UNIT_TEST_RAW(poll_within_a_period_runs_nothing),
 		UNIT_TEST_RAW(poll_after_a_period_runs_once),
 		UNIT_TEST_RAW(poll_without_a_period_still_runs),
