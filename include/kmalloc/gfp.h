@@ -16,6 +16,8 @@
 #ifndef KMALLOC_GFP_H
 #define KMALLOC_GFP_H
 
+#include <kmalloc/symbol.h>
+
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -100,26 +102,26 @@ static inline bool gfp_has_io_fs(gfp_t gfp)
  * thread waits or makes a system call. One that its flags allow to sleep is reported, once per
  * call site, and goes on as GFP_ATOMIC; vmalloc() gives NULL.
  */
-unsigned int memalloc_atomic_save(void);
-void memalloc_atomic_restore(unsigned int flags);
+unsigned int memalloc_atomic_save(void) KMALLOC_SYMBOL(memalloc_atomic_save);
+void memalloc_atomic_restore(unsigned int flags) KMALLOC_SYMBOL(memalloc_atomic_restore);
 
 /* No purge before an allocation fails, and the reserve may be used: for code that frees memory. */
-unsigned int memalloc_noreclaim_save(void);
-void memalloc_noreclaim_restore(unsigned int flags);
+unsigned int memalloc_noreclaim_save(void) KMALLOC_SYMBOL(memalloc_noreclaim_save);
+void memalloc_noreclaim_restore(unsigned int flags) KMALLOC_SYMBOL(memalloc_noreclaim_restore);
 
 /* As if each allocation were GFP_NOFS (GFP_NOIO). */
-unsigned int memalloc_nofs_save(void);
-void memalloc_nofs_restore(unsigned int flags);
-unsigned int memalloc_noio_save(void);
-void memalloc_noio_restore(unsigned int flags);
+unsigned int memalloc_nofs_save(void) KMALLOC_SYMBOL(memalloc_nofs_save);
+void memalloc_nofs_restore(unsigned int flags) KMALLOC_SYMBOL(memalloc_nofs_restore);
+unsigned int memalloc_noio_save(void) KMALLOC_SYMBOL(memalloc_noio_save);
+void memalloc_noio_restore(unsigned int flags) KMALLOC_SYMBOL(memalloc_noio_restore);
 
 /* The flags that an allocation with `flags` has in this thread's scopes. */
-gfp_t current_gfp_context(gfp_t flags);
+gfp_t current_gfp_context(gfp_t flags) KMALLOC_SYMBOL(current_gfp_context);
 /* Is this thread in an atomic scope, or in a handler that interrupted the allocator? */
-bool in_atomic(void);
+bool in_atomic(void) KMALLOC_SYMBOL(in_atomic);
 
 /* "This may sleep": reports, once per place, when it is reached in an atomic scope. */
-void __might_sleep(const char *file, int line);
+void __might_sleep(const char *file, int line) KMALLOC_SYMBOL(might_sleep);
 #define might_sleep() __might_sleep(__FILE__, __LINE__)
 #define might_sleep_if(cond)                                                                       \
 	do {                                                                                       \

@@ -2,23 +2,165 @@
 /*
  * gfp_alloc.c - what the flags mean once the hit path is left.
  *
- * Mirrors the slow side of mm/slub.c's slab_alloc_node() and mm/vmalloc.c's
- * __vmalloc_node_range(). A thread that is inside the allocator itself (a handler that
- * interrupted it) may not wait, whatever it asked for.
+ * Mirrors the slow side of mm/slub.c's slab_alloc_node(), the retries of mm/page_alloc.c's
+ * __alloc_pages_slowpath(), and mm/vmalloc.c's __vmalloc_node_range(). Differences: there is
+ * no OOM killer, so "tries hard" is a count of rounds; the costly orders are not told from
+ * others; an area is never given where the flags forbid to sleep.
+ *
+ * An allocation:
+ *  1. flags that no cache knows are taken off, with a line (GFP_SLAB_BUG_MASK); the scopes of the
+ *     thread are applied (context.c);
+ *  2. where it may sleep: what others put off is done, the reserve filled, notes printed;
+ *  3. the cache's miss path, which purges once before it says no, but for __GFP_NORETRY;
+ *  4. where it may sleep, rounds: every CPU is drained and everything free returned, then 3 again. None with
+ *     __GFP_NORETRY, one by default, RETRY_ROUNDS with __GFP_RETRY_MAYFAIL, without end with
+ *     __GFP_NOFAIL; from the second on after a pause;
+ *  5. with __GFP_HIGH or __GFP_MEMALLOC, but not __GFP_NOMEMALLOC: the reserve;
+ *  6. a report, but for __GFP_NOWARN.
+ * __GFP_ZERO clears the object, all of it, unless it is known to be zero.
  *
  * No state, no locks of its own; any context.
  */
 #include "kmalloc/gfp_alloc.h"
 
-#include "kmalloc/size_class.h"
+#include "kmalloc/caller.h"
+#include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
+#include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
+#include "lib/fmt.h"
+#include "os/os.h"
+#include "page/reclaim.h"
 #include "vmalloc/vmalloc.h"
 
 #include <string.h>
 
-static gfp_t gfp_in_context(gfp_t gfp)
+#define GFP_SLAB_BUG_MASK (__GFP_DMA32 | __GFP_HIGHMEM | ~__GFP_BITS_MASK)
+#define RETRY_ROUNDS 4U
+#define PAUSE_MAX_MS 64U
+
+static cold_path gfp_t fix_bug(gfp_t gfp, const void *caller)
 {
-	return lock_in_atomic() ? gfp & ~__GFP_DIRECT_RECLAIM : gfp;
+	gfp_t bug = gfp & GFP_SLAB_BUG_MASK;
+	char text[CALLER_TEXT], bad[GFP_FORMAT_MAX], good[GFP_FORMAT_MAX];
+
+	gfp &= ~bug;
+	if (context_first_time(caller, 2))
+		fmt_warn("Unexpected gfp: 0x%x (%s). Fixing up to gfp: 0x%x (%s). Fix your code! "
+			 "Called from %s",
+			 bug, gfp_format(bad, sizeof(bad), bug), gfp,
+			 gfp_format(good, sizeof(good), gfp), caller_text(text, caller));
+	return gfp;
+}
+
+/* NOFAIL where nothing may be waited for: nobody can promise that. */
+static cold_path gfp_t fix_nofail(gfp_t gfp, const void *caller)
+{
+	char text[CALLER_TEXT];
+
+	if (context_first_time(caller, 3))
+		fmt_warn("__GFP_NOFAIL where nothing may sleep can't be kept: it may fail. Called "
+			 "from %s",
+			 caller_text(text, caller));
+	return gfp & ~__GFP_NOFAIL;
+}
+
+static gfp_t apply_context(gfp_t gfp, const char *what, const void *caller)
+{
+	if (unlikely(gfp & GFP_SLAB_BUG_MASK))
+		gfp = fix_bug(gfp, caller);
+	gfp = context_apply(gfp, what, caller);
+	if (unlikely((gfp & (__GFP_NOFAIL | __GFP_DIRECT_RECLAIM)) == __GFP_NOFAIL))
+		gfp = fix_nofail(gfp, caller);
+	return gfp;
+}
+
+/* What every call that may sleep does for those that may not. */
+static void help_others(gfp_t gfp)
+{
+	kvmalloc_poll_deferred(gfp);
+	if (!gfpflags_allow_blocking(gfp))
+		return;
+	reserve_fill();
+	if (unlikely(report_is_pending()))
+		report_flush();
+}
+
+static unsigned rounds_of(gfp_t gfp)
+{
+	if (gfp & __GFP_NOFAIL)
+		return UINT32_MAX;
+	if (gfp & __GFP_NORETRY)
+		return 0;
+	return gfp & __GFP_RETRY_MAYFAIL ? RETRY_ROUNDS : 1;
+}
+
+/* Before one more try: everything free goes back. False: no more tries. */
+static bool next_round(gfp_t gfp, unsigned *round)
+{
+	unsigned rounds = rounds_of(gfp);
+
+	if (!gfpflags_allow_blocking(gfp) || *round >= rounds)
+		return false;
+	if (*round)
+		os_sleep_ms(min_size(1UL << min_size(*round, 16), PAUSE_MAX_MS));
+	++*round;
+	kvmalloc_poll_deferred(gfp);
+	kmem_cache_drain_all();
+	reclaim_run(RECLAIM_ALL);
+	return true;
+}
+
+static bool may_use_reserve(gfp_t gfp)
+{
+	return gfp & (__GFP_HIGH | __GFP_MEMALLOC) && !(gfp & __GFP_NOMEMALLOC);
+}
+
+/* Caches whose objects the reserve can stand in for: it knows no zone and no owners. */
+static cold_path void *alloc_reserve(const struct kmem_cache *cache)
+{
+	bool created = cache->flags & KMEM_CACHE_CREATED;
+	void *object;
+
+	if (cache->flags & (KMEM_CACHE_DMA | KMEM_CACHE_ACCOUNT))
+		return NULL;
+	object = reserve_alloc(cache->object_size, cache->align, created ? cache : NULL);
+	if (object && cache->ctor)
+		cache->ctor(object);
+	return object;
+}
+
+static void *alloc_object(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
+{
+	unsigned round = 0;
+	void *object;
+
+	do
+		object = kmem_cache_alloc_slow(cache, gfp, zeroed);
+	while (unlikely(!object) && next_round(gfp, &round));
+	if (unlikely(!object) && may_use_reserve(gfp)) {
+		*zeroed = false;
+		object = alloc_reserve(cache);
+	}
+	return object;
+}
+
+void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller)
+{
+	bool zeroed;
+	void *object;
+
+	if (unlikely(!kmalloc_start()))
+		return NULL;
+	gfp = apply_context(gfp, cache->flags & KMEM_CACHE_CREATED ? "kmem_cache_alloc" : "kmalloc",
+			    caller);
+	help_others(gfp);
+	object = alloc_object(cache, gfp, &zeroed);
+	if (unlikely(!object))
+		report_no_object(cache, gfp, caller);
+	else if (gfp & __GFP_ZERO && !zeroed)
+		memset(object, 0, cache->object_size);
+	return object;
 }
 
 struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
@@ -27,30 +169,26 @@ struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
 	return &kmem_caches[kmalloc_index(size)];
 }
 
-void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller)
-{
-	bool zeroed;
-	void *object;
-
-	(void)caller;
-	if (unlikely(!kmalloc_start()))
-		return NULL;
-	object = kmem_cache_alloc_slow(cache, gfp_in_context(gfp), &zeroed);
-	if (object && (gfp & __GFP_ZERO) && !zeroed)
-		memset(object, 0, cache->object_size);
-	return object;
-}
-
 void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
 {
+	unsigned round = 0;
 	bool zeroed;
 	void *area;
 
-	(void)caller;
 	if (unlikely(!kmalloc_start()))
 		return NULL;
-	area = vmalloc_area(size, align, gfp_in_context(gfp), &zeroed);
-	if (area && (gfp & __GFP_ZERO) && !zeroed)
+	gfp = apply_context(gfp, "vmalloc", caller);
+	help_others(gfp);
+	if (unlikely(!gfpflags_allow_blocking(gfp))) {
+		report_no_area(size, gfp, caller);
+		return NULL;
+	}
+	do
+		area = vmalloc_area(size, align, gfp, &zeroed);
+	while (unlikely(!area) && next_round(gfp, &round));
+	if (unlikely(!area))
+		report_no_area(size, gfp, caller);
+	else if (gfp & __GFP_ZERO && !zeroed)
 		memset(area, 0, size);
 	return area;
 }

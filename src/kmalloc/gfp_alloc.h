@@ -8,7 +8,14 @@
 #ifndef KMALLOC_GFP_ALLOC_H
 #define KMALLOC_GFP_ALLOC_H
 
+#include "kmalloc/context.h"
 #include "slab/kmem_cache.h"
+
+/* The flags that an allocation has in this thread's context: less, where it may not wait. */
+static inline gfp_t gfp_in_context(gfp_t gfp)
+{
+	return current_gfp_context(gfp);
+}
 
 /* An object of the cache. NULL: no memory, or none as the flags demand. Starts the library. */
 void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller);

@@ -21,8 +21,8 @@
  *     object of a cache that was created is marked beside its slab instead: it keeps its
  *     constructed state (slab/slab.c).
  *
- * The context is not passed in: lock_depth > 0 says that this thread is
- * inside the allocator, so the caller is a handler (GFP_ATOMIC); else GFP_KERNEL.
+ * The context is not passed in: see kmalloc/context.h. Where it is atomic, the reserve comes
+ * before the emergency mapping, which is a system call and so not for an atomic scope.
  *
  * Races: the deferred list is pushed by compare-and-swap and taken whole by an
  * exchange, so no element is ever popped singly, and a reused address can't fool it.
@@ -30,7 +30,9 @@
  */
 #include "kmalloc/kvmalloc.h"
 
+#include "kmalloc/context.h"
 #include "kmalloc/emergency.h"
+#include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
 #include "kmalloc/stat.h"
 #include "lib/die.h"
@@ -43,11 +45,6 @@
 #include <string.h>
 
 static _Atomic(void *) deferred; /* freed objects, linked by their first word; NULL: none */
-
-static gfp_t context_gfp(void)
-{
-	return lock_in_atomic() ? GFP_ATOMIC : GFP_KERNEL;
-}
 
 static void defer_free(void *ptr)
 {
@@ -101,13 +98,16 @@ static void free_any(void *ptr, gfp_t gfp)
 			defer_free(ptr);
 			return;
 		}
+	} else if (reserve_owns(ptr)) {
+		reserve_free(ptr);
+		return;
 	} else if (emergency_free(ptr)) {
 		return;
 	}
 	foreign_free(ptr);
 }
 
-static cold_path void free_deferred(void)
+static cold_path void free_deferred(gfp_t gfp)
 {
 	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
 
@@ -115,30 +115,43 @@ static cold_path void free_deferred(void)
 		void *next;
 
 		memcpy(&next, ptr, sizeof(next));
-		free_any(ptr, GFP_KERNEL);
+		free_any(ptr, gfp);
 		ptr = next;
 	}
 }
 
-/* On the way of each miss that may wait. */
-static void poll_deferred(gfp_t gfp)
+/*
+ * On the way of each miss. What can't be freed without waiting comes back onto the list; a handler that
+ * interrupted the allocator does not try, since what it needs is likely held below it.
+ */
+void kvmalloc_poll_deferred(gfp_t gfp)
 {
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)) && !lock_in_atomic())
+		free_deferred(gfp);
 	if (!gfpflags_allow_blocking(gfp))
 		return;
-	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
-		free_deferred();
+	if (unlikely(reserve_is_ready()))
+		reserve_fill();
 	if (unlikely(atomic_load_explicit(&kmem_cache_any_deferred, memory_order_relaxed)))
 		kmem_cache_reap_deferred();
 }
 
-cold_path void kvfree_slow(void *ptr)
+static void free_slow(void *ptr, gfp_t gfp)
 {
-	gfp_t gfp = context_gfp();
-
 	if (unlikely(percpu_diverted()))
 		stat_count_free(page_owner(ptr));
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
 	free_any(ptr, gfp);
+}
+
+cold_path void kvfree_slow(void *ptr)
+{
+	free_slow(ptr, context_gfp());
+}
+
+cold_path void kfree_nowait_slow(void *ptr)
+{
+	free_slow(ptr, GFP_NOWAIT);
 }
 
 /* What all objects of a cache are aligned to. */
@@ -159,18 +172,28 @@ static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
 	return vmalloc_area(cache->object_size, natural_alignment(cache), gfp, zeroed);
 }
 
+/* Where nothing may be waited for, and the caches have nothing. */
+static cold_path void *alloc_last(size_t size, size_t align, bool *zeroed)
+{
+	void *object = reserve_alloc(size, align, NULL);
+
+	*zeroed = !object;
+	if (object || context_scope & SCOPE_ATOMIC)
+		return object;
+	return emergency_alloc(size, align);
+}
+
 static void *alloc_class(unsigned index, size_t size, bool *zeroed)
 {
 	gfp_t gfp = context_gfp();
 	void *object;
 
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
 	object = alloc_small(index, size, gfp, zeroed);
 	if (likely(object) || gfpflags_allow_blocking(gfp))
 		return object;
-	*zeroed = true;
-	return emergency_alloc(kmem_caches[index].object_size,
-			       natural_alignment(&kmem_caches[index]));
+	return alloc_last(kmem_caches[index].object_size, natural_alignment(&kmem_caches[index]),
+			  zeroed);
 }
 
 static void *alloc_area(size_t size, size_t align, bool *zeroed)
@@ -178,12 +201,13 @@ static void *alloc_area(size_t size, size_t align, bool *zeroed)
 	gfp_t gfp = context_gfp();
 	void *area;
 
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
+	if (context_scope & SCOPE_ATOMIC)
+		return alloc_last(size, align, zeroed);
 	area = vmalloc_area(size, align, gfp, zeroed);
 	if (likely(area) || gfpflags_allow_blocking(gfp))
 		return area;
-	*zeroed = true;
-	return emergency_alloc(size, align);
+	return alloc_last(size, align, zeroed);
 }
 
 cold_path void *kvmalloc_slow(size_t size, bool *zeroed)
@@ -257,6 +281,8 @@ size_t kvmalloc_size(const void *ptr)
 		return page_cache(owner, ptr)->object_size;
 	if (vmalloc_owns(ptr))
 		return vmalloc_size(ptr);
+	if (reserve_owns(ptr))
+		return reserve_size(ptr);
 	return emergency_size(ptr);
 }
 
@@ -293,7 +319,7 @@ void *kvmalloc_resize(void *ptr, size_t size)
 		void *area = vrealloc_area(ptr, size, context_gfp());
 
 		/* it moves what it can without waiting; a copy is the last way */
-		if (area || !lock_in_atomic())
+		if (area || !context_is_atomic())
 			return area;
 	}
 	return alloc_and_copy(ptr, old_size, size);
@@ -301,9 +327,9 @@ void *kvmalloc_resize(void *ptr, size_t size)
 
 bool kmalloc_trim(void)
 {
-	if (!kmalloc_start() || lock_in_atomic())
+	if (!kmalloc_start() || context_is_atomic())
 		return false;
-	free_deferred();
+	free_deferred(GFP_KERNEL);
 	kmem_cache_drain_all();
 	return reclaim_run(RECLAIM_ALL) > 0;
 }

@@ -42,6 +42,8 @@ void *kvmalloc_zeroed(size_t size);
 
 /* Free what any of these gave; NULL is nothing; others as foreign_free= says. */
 void kvfree_slow(void *ptr);
+/* The same without ever waiting or making a system call: what can't be done now is done later. */
+void kfree_nowait_slow(void *ptr);
 static always_inline void kvmalloc_free(void *ptr)
 {
 	if (likely(kfree_hit(ptr)))
@@ -68,5 +70,8 @@ size_t kvmalloc_size(const void *ptr);
 
 /* Bring everything free back to the system; true if anything was there. */
 bool kmalloc_trim(void);
+
+/* What each miss does first: frees that were put off, and the reserve, as far as gfp allows. */
+void kvmalloc_poll_deferred(gfp_t gfp);
 
 #endif

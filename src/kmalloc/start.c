@@ -12,7 +12,8 @@
  * a base that differs from run to run:
  *
  *   16 TiB + random x 1 GiB    kmalloc window: 4 x RAM, 1 to 16 TiB
- *   behind it                  vmalloc window: up to 80 TiB
+ *   behind it                  the atomic reserve: 1 GiB
+ *   1 GiB behind that          vmalloc window: up to 80 TiB
  *
  * Nothing of them is reserved; both tell foreign mappings apart when they
  * meet them. Under a limit of the address space the kmalloc window shrinks, because
@@ -26,6 +27,7 @@
  */
 #include "kmalloc/start.h"
 
+#include "kmalloc/reserve.h"
 #include "kmalloc/size_class.h"
 #include "kmalloc/stat.h"
 #include "lib/fmt.h"
@@ -113,9 +115,10 @@ static bool start_rooms(void)
 			 size >> GRANULE_SHIFT);
 		return false;
 	}
-	vmalloc_init(base + size + GIB, LAYOUT_END - (base + size + GIB));
+	vmalloc_init(base + size + 2 * GIB, LAYOUT_END - (base + size + 2 * GIB));
 	percpu_init();
 	create_caches();
+	reserve_init(base + size);
 	if (params.stat)
 		stat_start();
 	return true;

@@ -49,6 +49,7 @@
 
 enum lock_rank {
 	LOCK_RANK_SLAB_MUTEX = 1, /* creation and destruction of caches, drains */
+	LOCK_RANK_RESERVE,	  /* adding to the reserve and to the DMA zone */
 	LOCK_RANK_PERCPU,	  /* the tables of per-CPU areas: populate, drain */
 	LOCK_RANK_AREA,		  /* one area, in locked mode */
 	LOCK_RANK_BARN,		  /* a cache's lists of full and empty sheaves */

@@ -24,6 +24,7 @@ struct params {
 	bool kswapd;		 /* run a reclaim thread */
 	size_t vmalloc_lazy_max; /* bytes of freed areas kept; SIZE_MAX: by the number of CPUs */
 	size_t page_dirty_max;	 /* bytes of free dirty blocks kept */
+	size_t min_free_kbytes;	 /* of the atomic reserve; SIZE_MAX: not given */
 	size_t reclaim_age_ms;	 /* free memory older than this goes back */
 };
 

@@ -8,6 +8,7 @@ struct params params = {
 	.vmalloc_lazy_max = SIZE_MAX,
 	.page_dirty_max = 32UL << 20,
 	.reclaim_age_ms = 10000,
+	.min_free_kbytes = SIZE_MAX,
 };
 
 static const char *const rseq_choices[] = { "auto", "mm_cid", "cpu_id", "off", NULL };
@@ -30,6 +31,8 @@ const struct param param_table[] = {
 	  "bytes of free slab pages that stay resident" },
 	{ "reclaim.age_ms", PARAM_SIZE, &params.reclaim_age_ms, NULL,
 	  "free memory older than this is returned to the system" },
+	{ "min_free_kbytes", PARAM_SIZE, &params.min_free_kbytes, NULL,
+	  "KiB kept ready for GFP_ATOMIC (1024, from the first kernel call on; given: from the start)" },
 	{ "kswapd", PARAM_BOOL, &params.kswapd, NULL,
 	  "run a thread that returns memory while the program is idle" },
 	{ NULL, PARAM_BOOL, NULL, NULL, NULL },

@@ -188,6 +188,13 @@ size_t os_total_ram(void)
 	return info.totalram * info.mem_unit;
 }
 
+unsigned os_current_cpu(void)
+{
+	int cpu = sched_getcpu();
+
+	return cpu < 0 ? 0 : (unsigned)cpu;
+}
+
 unsigned os_nr_cpus(void)
 {
 	unsigned long mask[128] = { 0 }; /* 8192 CPUs, the most that Linux builds for */

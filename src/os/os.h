@@ -67,6 +67,8 @@ uint64_t os_clock_ms(void);
 size_t os_address_space_limit(void);
 /* [start] Bytes of memory in the machine. */
 size_t os_total_ram(void);
+/* The CPU this thread runs on, for reports; without a system call where rseq or the vDSO tells. */
+unsigned os_current_cpu(void);
 /* [start] CPUs that this process may run on, at least 1. */
 unsigned os_nr_cpus(void);
 /* [start] 64 random bits from the kernel's AT_RANDOM. */

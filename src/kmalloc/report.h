@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* report.h - failed allocations, told in the kernel's words. Any context. */
+#ifndef KMALLOC_REPORT_H
+#define KMALLOC_REPORT_H
+
+#include "slab/kmem_cache.h"
+
+/* No object of the cache, no area of so many bytes. Silent with __GFP_NOWARN. */
+void report_no_object(const struct kmem_cache *cache, gfp_t gfp, const void *caller);
+void report_no_area(size_t size, gfp_t gfp, const void *caller);
+/* Print what was told where nothing could be printed. May make system calls. */
+void report_flush(void);
+bool report_is_pending(void);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reserve.h - memory that is there whatever happens: for GFP_ATOMIC, when everything else would
+ * have to wait. Any context, but for the calls marked [may sleep].
+ */
+#ifndef KMALLOC_RESERVE_H
+#define KMALLOC_RESERVE_H
+
+#include "slab/kmem_cache.h"
+
+#define RESERVE_MAX_BYTES (1UL << 30)
+
+/* [start] Chunks will stand in [base, base + RESERVE_MAX_BYTES). */
+void reserve_init(uintptr_t base);
+/* [may sleep] Make it ready, if it is not, and bring it back to its size, if it was used. */
+void reserve_fill(void);
+/* Is there a reserve, so that reserve_fill() has to look after it? */
+bool reserve_is_ready(void);
+
+/*
+ * `size` bytes, at most KMALLOC_TOP_BLOCK, aligned to `align` (a power of two up to that), not
+ * cleared. `cache`, if not NULL, is remembered. NULL: nothing is left.
+ */
+void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache);
+/* Is the address in the reserve's window? Follows nothing. */
+bool reserve_owns(const void *ptr);
+/* Give an object back. Dies with a report on what is no object, or is free already. */
+void reserve_free(void *ptr);
+/* Usable bytes of an object; 0: it is none. */
+size_t reserve_size(const void *ptr);
+/* The cache that an object was allocated for; NULL: none. Only for comparing. */
+const struct kmem_cache *reserve_cache(const void *ptr);
+
+struct reserve_stat {
+	size_t bytes; /* of all chunks */
+	size_t free;
+};
+
+void reserve_stat(struct reserve_stat *stat);
+
+#endif
