@@ -18,6 +18,7 @@
  */
 #include "interpose/fork.h"
 
+#include "kmalloc/start.h"
 #include "lib/lock.h"
 #include "os/os.h"
 #include "slab/percpu.h"
@@ -33,6 +34,7 @@ static void fork_child(void)
 {
 	lock_fork_child();
 	percpu_fork_child();
+	kmalloc_fork_child();
 }
 
 void fork_register(void)

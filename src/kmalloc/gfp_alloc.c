@@ -17,6 +17,8 @@
  *     __GFP_NOFAIL; from the second on after a pause;
  *  5. with __GFP_HIGH or __GFP_MEMALLOC, but not __GFP_NOMEMALLOC: the reserve;
  *  6. a report, but for __GFP_NOWARN.
+ * Objects of accounted caches are charged to the thread's group before 3; over its limit the answer is NULL,
+ * but with __GFP_NOFAIL.
  * __GFP_ZERO clears the object, all of it, unless it is known to be zero.
  *
  * No state, no locks of its own; any context.
@@ -24,6 +26,7 @@
 #include "kmalloc/gfp_alloc.h"
 
 #include "kmalloc/caller.h"
+#include "kmalloc/kmalloc_caches.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
@@ -31,6 +34,7 @@
 #include "lib/fmt.h"
 #include "os/os.h"
 #include "page/reclaim.h"
+#include "slab/memcg.h"
 #include "vmalloc/vmalloc.h"
 
 #include <string.h>
@@ -145,6 +149,27 @@ static void *alloc_object(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 	return object;
 }
 
+/* An object of an accounted cache, in the name of the thread's active group. */
+static cold_path void *alloc_accounted(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
+{
+	struct mem_cgroup *group = memcg_active();
+	void *object;
+
+	if (!group)
+		return alloc_object(cache, gfp, zeroed);
+	if (!memcg_charge(group, cache, gfp & __GFP_NOFAIL)) {
+		if (gfpflags_allow_blocking(gfp) && !(gfp & __GFP_NOWARN))
+			memcg_complain(group);
+		return NULL;
+	}
+	object = alloc_object(cache, gfp, zeroed);
+	if (likely(object))
+		memcg_set_owner(cache, object, group);
+	else
+		memcg_uncharge(group, cache);
+	return object;
+}
+
 void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller)
 {
 	bool zeroed;
@@ -155,7 +180,10 @@ void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *call
 	gfp = apply_context(gfp, cache->flags & KMEM_CACHE_CREATED ? "kmem_cache_alloc" : "kmalloc",
 			    caller);
 	help_others(gfp);
-	object = alloc_object(cache, gfp, &zeroed);
+	if (unlikely(cache->flags & KMEM_CACHE_ACCOUNT))
+		object = alloc_accounted(cache, gfp, &zeroed);
+	else
+		object = alloc_object(cache, gfp, &zeroed);
 	if (unlikely(!object))
 		report_no_object(cache, gfp, caller);
 	else if (gfp & __GFP_ZERO && !zeroed)
@@ -165,8 +193,13 @@ void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *call
 
 struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
 {
-	(void)gfp;
-	return &kmem_caches[kmalloc_index(size)];
+	unsigned index = (unsigned)kmalloc_index(size);
+
+	if (unlikely(gfp & __GFP_DMA))
+		return kmalloc_cache_of_kind(KMALLOC_DMA, index, gfp);
+	if (unlikely(gfp & __GFP_ACCOUNT && memcg_active()))
+		return kmalloc_cache_of_kind(KMALLOC_CGROUP, index, gfp);
+	return &kmem_caches[index];
 }
 
 void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)

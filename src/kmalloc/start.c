@@ -36,6 +36,7 @@
 #include "lib/port.h"
 #include "os/os.h"
 #include "page/page.h"
+#include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
 #include "vmalloc/vmalloc.h"
 
@@ -145,4 +146,10 @@ cold_path bool kmalloc_start_slow(void)
 		state = atomic_load_explicit(&start_state, memory_order_acquire);
 	}
 	return state == START_DONE;
+}
+
+void kmalloc_fork_child(void)
+{
+	kmem_cache_fork_child();
+	zone_dma_fork_child();
 }

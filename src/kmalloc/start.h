@@ -13,6 +13,9 @@ extern _Atomic uint32_t start_state; /* enum start_state; a futex */
 
 bool kmalloc_start_slow(void);
 
+/* In the child of fork, after the locks: what belongs to the parent alone is forgotten. */
+void kmalloc_fork_child(void);
+
 /*
  * Start, once, or wait for the thread that does. False: it can't be had: no memory
  * for the maps, or this thread is inside the start (a signal handler).

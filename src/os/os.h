@@ -8,7 +8,7 @@
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
  * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
- * calls vfork itself, rt_sigprocmask.
+ * calls vfork itself, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -60,6 +60,29 @@ void os_advise_huge(void *addr, size_t size, bool huge);
  */
 int os_guard_install(void *addr, size_t size);
 int os_guard_remove(void *addr, size_t size);
+
+/* [asked] For the DMA zone. All on memory of the caller's, in whole huge pages of 2 MiB. */
+/* Put huge pages of the system's pool, faulted in, in the place of a mapping. 0; -errno: none are free. */
+int os_map_huge_over(void *addr, size_t size);
+/* Put fresh small pages in its place. 0; -ENOMEM. */
+int os_map_over(void *addr, size_t size);
+/* Is there a free page in the system's pool of huge pages? */
+bool os_huge_pages_free(void);
+/* Make the pages one huge page now. 0; -EINVAL: kernel before 6.1; -EAGAIN, -ENOMEM: there is none. */
+int os_collapse(void *addr, size_t size);
+/* Keep the pages in memory. 0; -ENOMEM, -EPERM: more than RLIMIT_MEMLOCK allows. */
+int os_lock(void *addr, size_t size);
+int os_unlock(void *addr, size_t size);
+size_t os_memlock_limit(void);
+/* Leave the mapping out of the children of fork, or no longer. 0; -EINVAL. */
+int os_dont_fork(void *addr, size_t size, bool leave_out);
+/*
+ * The numbers of the frames behind n pages. 0; -EPERM: this process may not see them;
+ * -ENODATA: a page is not resident; other: there is no /proc.
+ */
+int os_frames(const void *addr, uint64_t *frames, size_t n);
+/* Are the pages huge ones, all of them? 1; 0; -errno: can't be told (kernel before 6.7). */
+int os_is_huge(const void *addr, size_t size);
 
 /* Milliseconds of a clock that never goes back; coarse, read without a system call. */
 uint64_t os_clock_ms(void);

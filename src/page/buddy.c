@@ -32,6 +32,7 @@
 #include "page/page.h"
 #include "page/reclaim.h"
 #include "page/window.h"
+#include "page/zone_dma.h"
 
 #include <errno.h>
 
@@ -372,6 +373,7 @@ bool page_init(uintptr_t base, size_t size)
 			list_init(&areas[kind].list[order]);
 	list_init(&offline);
 	shrinker_register(&shrinker);
+	zone_dma_init();
 	return window_init(base, size);
 }
 

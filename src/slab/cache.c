@@ -45,6 +45,7 @@
 #include "page/reclaim.h"
 #include "slab/barn.h"
 #include "slab/cache_internal.h"
+#include "slab/memcg.h"
 #include "slab/slab.h"
 
 #include <string.h>
@@ -265,6 +266,8 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 
 bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 {
+	if (unlikely(cache->flags & KMEM_CACHE_ACCOUNT))
+		memcg_free_object(cache, object);
 	if (!kmem_cache_has_slot(cache) || !percpu_prepare(gfp))
 		return slab_flush(cache, &object, 1, gfp);
 	for (int i = 0; i < MAX_TRIES; i++) {
@@ -382,6 +385,11 @@ void kmem_cache_reap_deferred(void)
 	atomic_store(&kmem_cache_any_deferred, false);
 	for_each_kmem_cache(cache) if (atomic_load(&cache->deferred)) slab_reap(cache);
 	lock_release(&slab_mutex);
+}
+
+void kmem_cache_fork_child(void)
+{
+	for_each_kmem_cache(cache) if (cache->flags & KMEM_CACHE_DMA) slab_forget(cache);
 }
 
 void kmem_cache_stat(struct kmem_cache *cache, struct kmem_cache_stat *stat)

@@ -186,6 +186,9 @@ void kmem_cache_reap_deferred(void);
 /* Bring all free objects of all CPUs back to their slabs. Only where the user asked. */
 void kmem_cache_drain_all(void);
 
+/* In the child of fork: caches of the DMA zone start anew. */
+void kmem_cache_fork_child(void);
+
 struct kmem_cache_stat {
 	size_t active_objs; /* out of slabs: live, or in sheaves */
 	size_t num_objs;

@@ -28,6 +28,8 @@
  * the mark down first, then the bits, under the lock: a bit that comes later comes with
  * the mark up. To find such slabs, those caches keep a list of full ones.
  *
+ * Accounted caches have a third array there: the owner of each object (slab/memcg.c).
+ *
  * Locks: cache->lock (rank CACHE). Pages and metadata are asked for without it.
  * Corruption: one line that names the cache and the object, then death.
  */
@@ -36,6 +38,7 @@
 #include "lib/bitmap.h"
 #include "lib/die.h"
 #include "page/meta.h"
+#include "page/zone_dma.h"
 
 #define OWN_WORDS 2 /* of bitmap that fit into struct page */
 
@@ -56,6 +59,11 @@ static bool is_created(const struct kmem_cache *cache)
 	return cache->flags & KMEM_CACHE_CREATED;
 }
 
+static bool is_accounted(const struct kmem_cache *cache)
+{
+	return cache->flags & KMEM_CACHE_ACCOUNT;
+}
+
 /* The bits of free objects, and behind them, if it was created, those of deferred frees. */
 static size_t bitmap_words(const struct kmem_cache *cache)
 {
@@ -64,12 +72,30 @@ static size_t bitmap_words(const struct kmem_cache *cache)
 
 static size_t bitmap_bytes(const struct kmem_cache *cache)
 {
-	return bitmap_words(cache) * sizeof(uint64_t);
+	return bitmap_words(cache) * sizeof(uint64_t) +
+	       (is_accounted(cache) ? cache->nr_objects * sizeof(uint16_t) : 0);
 }
 
 static _Atomic uint64_t *deferred_words(const struct kmem_cache *cache, const struct page *slab)
 {
 	return (_Atomic uint64_t *)&slab->bitmap[BITMAP_WORDS(cache->nr_objects)];
+}
+
+/* From the zone that the cache's flags name. */
+static struct page *take_pages(const struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
+{
+	*zeroed = false;
+	if (unlikely(cache->flags & KMEM_CACHE_DMA))
+		return zone_dma_alloc(cache->order, gfp);
+	return page_alloc(cache->order, gfp, zeroed);
+}
+
+static void put_pages(const struct kmem_cache *cache, struct page *page, gfp_t gfp)
+{
+	if (unlikely(cache->flags & KMEM_CACHE_DMA))
+		zone_dma_free(page);
+	else
+		page_put(page, gfp);
 }
 
 static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
@@ -78,7 +104,7 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
 	slab->state = PAGE_BUSY;
-	page_put(slab, gfp);
+	put_pages(cache, slab, gfp);
 }
 
 /* The program's function; no lock is held. */
@@ -91,16 +117,16 @@ static void construct_objects(const struct kmem_cache *cache, const struct page 
 static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 {
 	bool zeroed;
-	struct page *slab = page_alloc(cache->order, gfp, &zeroed);
+	struct page *slab = take_pages(cache, gfp, &zeroed);
 
 	if (!slab)
 		return NULL;
 	slab->bitmap = slab->own_bits;
 	slab->own_bits[1] = 0;
-	if (bitmap_words(cache) > OWN_WORDS) {
+	if (bitmap_bytes(cache) > sizeof(slab->own_bits)) {
 		slab->bitmap = meta_alloc(bitmap_bytes(cache), gfp);
 		if (!slab->bitmap) {
-			page_put(slab, gfp);
+			put_pages(cache, slab, gfp);
 			return NULL;
 		}
 	}
@@ -388,4 +414,26 @@ void slab_drop_empty(struct kmem_cache *cache)
 	}
 	lock_release(&cache->lock);
 	destroy_list(cache, &gone);
+}
+
+void slab_forget(struct kmem_cache *cache)
+{
+	list_init(&cache->partial);
+	list_init(&cache->full);
+	cache->nr_partial = 0;
+	cache->nr_slabs = 0;
+	cache->nr_inuse = 0;
+	atomic_store_explicit(&cache->deferred, false, memory_order_relaxed);
+}
+
+_Atomic uint16_t *slab_owner(const struct kmem_cache *cache, const void *ptr)
+{
+	const struct page *slab = slab_of(cache, ptr);
+	size_t offset = (uintptr_t)ptr - (uintptr_t)page_address(slab);
+	unsigned index = kmem_cache_object_index(cache, offset);
+
+	if (slab->state != PAGE_SLAB || slab->cache != cache || index >= cache->nr_objects ||
+	    (size_t)index * cache->size != offset)
+		return NULL;
+	return (_Atomic uint16_t *)&slab->bitmap[bitmap_words(cache)] + index;
 }

@@ -29,6 +29,13 @@ void slab_reap(struct kmem_cache *cache);
 /* Call report() for the first `max` objects that are in use, under the lock; returns how many are. */
 size_t slab_report(struct kmem_cache *cache, size_t max,
 		   void (*report)(const void *object, size_t offset));
+/*
+ * Where the owner of an object of an accounted cache stands; a fresh object has owner 0. NULL: ptr is no
+ * object of a slab of the cache. For live objects, by who holds them.
+ */
+_Atomic uint16_t *slab_owner(const struct kmem_cache *cache, const void *ptr);
+/* In the child of fork, for a cache whose memory is the parent's: it has no slabs any more. */
+void slab_forget(struct kmem_cache *cache);
 /* Give back the empty slab that stayed as the cache's last partial one. May block. */
 void slab_drop_empty(struct kmem_cache *cache);
 
