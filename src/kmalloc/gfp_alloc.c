@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-static gfp_t gfp_in_context(gfp_t gfp)
+gfp_t gfp_in_context(gfp_t gfp)
 {
 	return lock_in_atomic() ? gfp & ~__GFP_DIRECT_RECLAIM : gfp;
 }

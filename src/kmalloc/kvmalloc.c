@@ -121,7 +121,7 @@ static cold_path void free_deferred(void)
 }
 
 /* On the way of each miss that may wait. */
-static void poll_deferred(gfp_t gfp)
+void kvmalloc_poll_deferred(gfp_t gfp)
 {
 	if (!gfpflags_allow_blocking(gfp))
 		return;
@@ -137,7 +137,7 @@ cold_path void kvfree_slow(void *ptr)
 
 	if (unlikely(percpu_diverted()))
 		stat_count_free(page_owner(ptr));
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
 	free_any(ptr, gfp);
 }
 
@@ -164,7 +164,7 @@ static void *alloc_class(unsigned index, size_t size, bool *zeroed)
 	gfp_t gfp = context_gfp();
 	void *object;
 
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
 	object = alloc_small(index, size, gfp, zeroed);
 	if (likely(object) || gfpflags_allow_blocking(gfp))
 		return object;
@@ -178,7 +178,7 @@ static void *alloc_area(size_t size, size_t align, bool *zeroed)
 	gfp_t gfp = context_gfp();
 	void *area;
 
-	poll_deferred(gfp);
+	kvmalloc_poll_deferred(gfp);
 	area = vmalloc_area(size, align, gfp, zeroed);
 	if (likely(area) || gfpflags_allow_blocking(gfp))
 		return area;
