@@ -6,6 +6,9 @@
  * knows the exported symbols of each module, takes the linker's lock and allocates nothing.
  * A handler that interrupted the allocator does not ask it, since the lock may be held by
  * the thread it interrupted; it gets the address alone.
+ *
+ * Which callers were warned of is a table of addresses, filled by compare-and-swap: a slot
+ * once taken stays. No locks; any context.
  */
 #include "kmalloc/caller.h"
 
@@ -14,6 +17,24 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <stdatomic.h>
+
+#define NR_KNOWN 256
+
+static _Atomic uintptr_t known[NR_KNOWN]; /* 0: free */
+
+bool caller_is_new(const void *caller)
+{
+	for (size_t i = 0; i < NR_KNOWN; i++) {
+		uintptr_t at = atomic_load_explicit(&known[i], memory_order_relaxed);
+
+		if (!at && atomic_compare_exchange_strong(&known[i], &at, (uintptr_t)caller))
+			return true;
+		if (at == (uintptr_t)caller)
+			return false;
+	}
+	return false;
+}
 
 static const char *base_name(const char *path)
 {

@@ -14,4 +14,10 @@
  */
 const char *caller_text(char *buf, const void *caller);
 
+/*
+ * Is this the first time that this caller is asked about? For warnings that come once for
+ * each place. When more are known than there is room for: no.
+ */
+bool caller_is_new(const void *caller);
+
 #endif

@@ -17,6 +17,8 @@ static inline gfp_t gfp_in_context(gfp_t gfp)
 	return current_gfp_context(gfp);
 }
 
+/* What kmalloc() comes to when its hit path missed. */
+void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller);
 /* An object of the cache. NULL: no memory, or none as the flags demand. Starts the library. */
 void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller);
 /* The cache for `size` bytes, at most KMALLOC_MAX_SIZE, with these flags. NULL: there is none. */

@@ -68,6 +68,9 @@ void *kvmalloc_resize(void *ptr, size_t size);
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 
+/* On the way of each miss: free what handlers had to put off, if gfp may wait. */
+void kvmalloc_poll_deferred(gfp_t gfp);
+
 /* Bring everything free back to the system; true if anything was there. */
 bool kmalloc_trim(void);
 

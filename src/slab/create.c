@@ -169,6 +169,7 @@ size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max,
 	size_t left;
 
 	lock_acquire(&slab_mutex);
+	cache->flags &= (uint8_t)~KMEM_CACHE_TYPESAFE;
 	drain_locked(cache);
 	left = slab_report(cache, max, report);
 	if (left)

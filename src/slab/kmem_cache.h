@@ -32,7 +32,8 @@
 #define KMEM_CACHE_CREATED                                                                         \
 	0x1U		    /* not one of the kmalloc classes: never writes into a free object */
 #define KMEM_CACHE_DMA 0x2U /* its slabs come from the DMA zone */
-#define KMEM_CACHE_ACCOUNT 0x4U /* each object has an owner group */
+#define KMEM_CACHE_ACCOUNT 0x4U	 /* each object has an owner group */
+#define KMEM_CACHE_TYPESAFE 0x8U /* its slabs stay its own until it is destroyed */
 
 enum kmem_cache_state {
 	KMEM_CACHE_UNUSED, /* never was a cache */
@@ -143,7 +144,7 @@ struct kmem_cache_spec {
 	size_t object_size;
 	size_t align;	      /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
 	unsigned capacity;    /* at least so many objects in a sheaf, up to 240; 0: by size */
-	unsigned flags;	      /* KMEM_CACHE_DMA, KMEM_CACHE_ACCOUNT */
+	unsigned flags;	      /* KMEM_CACHE_DMA, _ACCOUNT, _TYPESAFE */
 	uint32_t slab_flags;  /* kept for reports */
 	void (*ctor)(void *); /* NULL: none */
 	bool slotless; /* have no slot, even if one is free: every call takes the slow path */

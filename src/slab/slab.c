@@ -277,7 +277,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 		list_del(&slab->list); /* the list of full ones, or none */
 		add_partial_locked(cache, slab);
 	}
-	if (slab->inuse || cache->nr_partial == 1)
+	if (slab->inuse || cache->nr_partial == 1 || (cache->flags & KMEM_CACHE_TYPESAFE))
 		return NULL;
 	remove_partial_locked(cache, slab);
 	cache->nr_slabs--;
@@ -403,6 +403,8 @@ void slab_drop_empty(struct kmem_cache *cache)
 	struct page *slab, *next;
 	struct list_head gone;
 
+	if (cache->flags & KMEM_CACHE_TYPESAFE)
+		return;
 	list_init(&gone);
 	lock_acquire(&cache->lock);
 	list_for_each_entry_safe(slab, next, &cache->partial, list) {

@@ -138,6 +138,7 @@ void vmalloc_init(uintptr_t base, size_t size)
 static void hand_out_locked(struct vmap_area *area)
 {
 	area->state = VMAP_BUSY;
+	area->marked = false;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.bytes += area->span;
 	vmalloc_counts.nr_alloc++;
@@ -427,6 +428,18 @@ size_t vmalloc_size(const void *ptr)
 	const struct vmap_area *area = vmalloc_lookup(ptr);
 
 	return area && area->state == VMAP_BUSY ? area->span - os_page_size : 0;
+}
+
+void vmalloc_mark(const void *ptr)
+{
+	vmalloc_lookup(ptr)->marked = true;
+}
+
+bool vmalloc_is_marked(const void *ptr)
+{
+	const struct vmap_area *area = vmalloc_lookup(ptr);
+
+	return area && area->state == VMAP_BUSY && area->marked;
 }
 
 void vmalloc_stat(struct vmalloc_stat *stat)

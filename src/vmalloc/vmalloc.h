@@ -30,6 +30,12 @@ enum vfree vfree_area(void *ptr, gfp_t gfp);
 /* Usable bytes of an area, constant for its life; 0: not the start of one. Any context. */
 size_t vmalloc_size(const void *ptr);
 /*
+ * Mark a live area as one of vmalloc(), which kfree() does not take; and is it? By its owner;
+ * for any other address the worst is a wrong answer.
+ */
+void vmalloc_mark(const void *ptr);
+bool vmalloc_is_marked(const void *ptr);
+/*
  * Change the size of an area, keeping the bytes up to the smaller size: in
  * place, or by moving its pages. NULL: no memory, the area is as before.
  */

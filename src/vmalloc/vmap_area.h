@@ -38,6 +38,7 @@ struct vmap_area {
 	bool moved;	/* its pages came by mremap: a VMA of its own, followed by a gap */
 	bool zeroed;	/* LAZY: reads as zero, not resident */
 	bool rest;	/* LAZY: what was left of a larger one */
+	bool marked;	/* BUSY: handed out by vmalloc(), not by malloc() */
 	uint32_t stamp; /* LAZY: when it was freed, in units of 256 ms */
 };
 

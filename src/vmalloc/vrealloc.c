@@ -193,6 +193,7 @@ static void *move(struct vmap_area *old, size_t span)
 	lock_acquire(&vmap_lock);
 	vmalloc_take_back_locked(old);
 	to->state = VMAP_BUSY;
+	to->marked = old->marked;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.nr_alloc++;
 	vmalloc_counts.bytes_alloc += to->span - os_page_size;
