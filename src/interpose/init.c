@@ -11,6 +11,7 @@
  */
 #include "interpose/fork.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
 #include "kmalloc/start.h"
 #include "kmalloc/stat.h"
 #include "lib/fmt.h"
@@ -68,6 +69,8 @@ static __attribute__((constructor)) void init(void)
 
 static __attribute__((destructor)) void fini(void)
 {
+	if (report_is_pending())
+		report_flush();
 	if (params.stat)
 		stat_print();
 }

@@ -12,28 +12,15 @@
  */
 #include "kmalloc/caller.h"
 
+#include "kmalloc/context.h"
 #include "lib/fmt.h"
-#include "lib/lock.h"
 
 #include <dlfcn.h>
 #include <link.h>
-#include <stdatomic.h>
-
-#define NR_KNOWN 256
-
-static _Atomic uintptr_t known[NR_KNOWN]; /* 0: free */
 
 bool caller_is_new(const void *caller)
 {
-	for (size_t i = 0; i < NR_KNOWN; i++) {
-		uintptr_t at = atomic_load_explicit(&known[i], memory_order_relaxed);
-
-		if (!at && atomic_compare_exchange_strong(&known[i], &at, (uintptr_t)caller))
-			return true;
-		if (at == (uintptr_t)caller)
-			return false;
-	}
-	return false;
+	return context_first_time(caller, PLACE_CALLER);
 }
 
 static const char *base_name(const char *path)

@@ -29,7 +29,7 @@ _Thread_local unsigned context_scope initial_exec;
 
 static _Atomic uintptr_t places[NR_PLACES]; /* hash of place and kind; 0: free */
 
-bool context_first_time(const void *place, unsigned kind)
+bool context_first_time(const void *place, enum place_kind kind)
 {
 	uintptr_t key = ((uintptr_t)place * 8 + kind + 1) * HASH; /* odd times not 0: not 0 */
 	unsigned slot = (unsigned)(key >> 32) % NR_PLACES;
@@ -68,7 +68,7 @@ gfp_t context_apply(gfp_t gfp, const char *what, const void *caller)
 	char text[CALLER_TEXT], flags[GFP_FORMAT_MAX];
 
 	if (unlikely(gfpflags_allow_blocking(gfp) && context_is_atomic()) &&
-	    context_first_time(caller, 0))
+	    context_first_time(caller, PLACE_SLEEPS))
 		fmt_warn("sleeping function called from invalid context: %s(gfp=0x%x(%s)) in %s, "
 			 "called from %s; it does not wait",
 			 what, gfp, gfp_format(flags, sizeof(flags), gfp), context_name(),
@@ -80,7 +80,8 @@ exported void __might_sleep(const char *file, int line)
 {
 	char text[CALLER_TEXT];
 
-	if (likely(!context_is_atomic()) || !context_first_time(__builtin_return_address(0), 1))
+	if (likely(!context_is_atomic()) ||
+	    !context_first_time(__builtin_return_address(0), PLACE_MIGHT_SLEEP))
 		return;
 	fmt_warn("sleeping function called from invalid context at %s:%d: in %s, called from %s",
 		 file, line, context_name(), caller_text(text, __builtin_return_address(0)));

@@ -33,7 +33,10 @@ static inline gfp_t context_gfp(void)
  */
 gfp_t context_apply(gfp_t gfp, const char *what, const void *caller);
 
-/* True for the first time that it is called with this place and `kind` (0 to 7); any context. */
-bool context_first_time(const void *place, unsigned kind);
+/* What is told once per place, each kind by itself. */
+enum place_kind { PLACE_SLEEPS, PLACE_MIGHT_SLEEP, PLACE_BUG_MASK, PLACE_NOFAIL, PLACE_CALLER };
+
+/* True for the first time that it is called with this place and kind. Any context. */
+bool context_first_time(const void *place, enum place_kind kind);
 
 #endif

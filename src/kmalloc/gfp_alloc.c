@@ -49,7 +49,7 @@ static cold_path gfp_t fix_bug(gfp_t gfp, const void *caller)
 	char text[CALLER_TEXT], bad[GFP_FORMAT_MAX], good[GFP_FORMAT_MAX];
 
 	gfp &= ~bug;
-	if (context_first_time(caller, 2))
+	if (context_first_time(caller, PLACE_BUG_MASK))
 		fmt_warn("Unexpected gfp: 0x%x (%s). Fixing up to gfp: 0x%x (%s). Fix your code! "
 			 "Called from %s",
 			 bug, gfp_format(bad, sizeof(bad), bug), gfp,
@@ -62,7 +62,7 @@ static cold_path gfp_t fix_nofail(gfp_t gfp, const void *caller)
 {
 	char text[CALLER_TEXT];
 
-	if (context_first_time(caller, 3))
+	if (context_first_time(caller, PLACE_NOFAIL))
 		fmt_warn("__GFP_NOFAIL where nothing may sleep can't be kept: it may fail. Called "
 			 "from %s",
 			 caller_text(text, caller));

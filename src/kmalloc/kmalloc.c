@@ -12,7 +12,8 @@
  * end of its object.
  * Miss path: kmem_cache_alloc_gfp() of the cache that kmalloc_cache_for() chooses by flags.
  *
- * kfree() takes whatever has an owner byte, and areas that malloc() gave. An area of vmalloc() is
+ * kfree() never waits and makes no system call, as in the kernel: what would need one is done later, by
+ * a call that may sleep. It takes whatever has an owner byte, and areas that malloc() gave. An area of vmalloc() is
  * reported and left alone, as the kernel does.
  *
  * No state, no locks of its own; any context that the flags state. errno is not touched.
@@ -115,7 +116,7 @@ static cold_path void free_slow(void *object, const void *caller)
 			object, caller_text(text, caller));
 		return;
 	}
-	kvfree_slow(object);
+	kfree_nowait_slow(object);
 }
 
 exported hot_path void kfree(const void *object)

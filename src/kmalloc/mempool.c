@@ -21,10 +21,10 @@
  * exit while others use the pool is a fault of the program, as in the kernel.
  */
 #include "kmalloc/mempool.h"
+#include "kmalloc/context.h"
 
 #include "kmalloc/caller.h"
 #include "lib/fmt.h"
-#include "lib/lock.h"
 #include "lib/port.h"
 
 #include <errno.h>
@@ -277,7 +277,7 @@ exported void *mempool_alloc(mempool_t *pool, gfp_t gfp)
 			return element;
 		if (now != gfp)
 			continue;
-		if (!gfpflags_allow_blocking(gfp) || lock_in_atomic())
+		if (!gfpflags_allow_blocking(gfp) || context_is_atomic())
 			return NULL;
 		element = wait_for_element(pool);
 		if (element)
@@ -300,7 +300,8 @@ exported void mempool_free(void *element, mempool_t *pool)
 	}
 	/* pairs with wait_for_element() */
 	atomic_fetch_add(wait_word(pool), 1);
-	if (atomic_load(nr_waiting(pool)))
+	/* waking is a system call; who waits looks by itself after a while */
+	if (atomic_load(nr_waiting(pool)) && !context_is_atomic())
 		port_futex_wake(wait_word(pool), 1);
 }
 

@@ -17,6 +17,7 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/start.h"
 #include "lib/die.h"
@@ -45,7 +46,7 @@ static int check_args(const char *name, unsigned object_size, const struct kmem_
 		return -EINVAL;
 	if (args && args->align && (!is_power_of_2(args->align) || args->align > GRANULE_SIZE))
 		return -EINVAL;
-	return kmalloc_start() && !lock_in_atomic() ? 0 : -EAGAIN;
+	return kmalloc_start() && !context_is_atomic() ? 0 : -EAGAIN;
 }
 
 static void fill_spec(struct kmem_cache_spec *spec, const struct kmem_cache_args *args,
@@ -107,7 +108,7 @@ exported void kmem_cache_destroy(struct kmem_cache *cache)
 	if (kmem_cache_state(cache) != KMEM_CACHE_LIVE)
 		die("BUG kmem_cache_destroy(%p): cache %s is destroyed already (double destroy)",
 		    cache, cache->name);
-	if (lock_in_atomic()) {
+	if (context_is_atomic()) {
 		fmt_warn("kmem_cache_destroy(%s) may sleep and is ignored here, called from %p",
 			 cache->name, caller);
 		return;
@@ -122,7 +123,7 @@ exported void kmem_cache_destroy(struct kmem_cache *cache)
 
 exported int kmem_cache_shrink(struct kmem_cache *cache)
 {
-	if (!lock_in_atomic())
+	if (!context_is_atomic())
 		kmem_cache_drain(cache);
 	return 0;
 }
@@ -182,8 +183,8 @@ static cold_path void free_slow(struct kmem_cache *cache, void *object, const vo
 	struct kmem_cache *owner = virt_to_cache(object);
 	char text[CALLER_TEXT];
 
-	if (likely(owner == cache))
-		kvfree_slow(object);
+	if (likely(owner == cache) || (reserve_owns(object) && reserve_cache(object) == cache))
+		kfree_nowait_slow(object);
 	else if (owner)
 		fmt_warn("kmem_cache_free(%s, %p): object belongs to different cache %s, called "
 			 "from %s; it is not freed",
