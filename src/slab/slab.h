@@ -27,8 +27,7 @@ bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_
 void slab_defer(struct kmem_cache *cache, void *object);
 void slab_reap(struct kmem_cache *cache);
 /* Call report() for the first `max` objects that are in use, under the lock; returns how many are. */
-size_t slab_report(struct kmem_cache *cache, size_t max,
-		   void (*report)(const void *object, size_t offset));
+size_t slab_report(struct kmem_cache *cache, size_t max, kmem_cache_report *report);
 /* Give back the empty slab that stayed as the cache's last partial one. May block. */
 void slab_drop_empty(struct kmem_cache *cache);
 
