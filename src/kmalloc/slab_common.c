@@ -92,9 +92,10 @@ exported struct kmem_cache *__kmem_cache_create_args(const char *name, unsigned 
 	return NULL;
 }
 
-static void report_object(const void *object, size_t offset)
+static void report_object(const struct kmem_cache *cache, const void *object, size_t offset)
 {
-	fmt_warn("Object %p @offset=%zu", object, offset);
+	fmt_warn("BUG %s: Objects remaining on __kmem_cache_shutdown(): Object %p @offset=%zu",
+		 cache->name, object, offset);
 }
 
 exported void kmem_cache_destroy(struct kmem_cache *cache)
@@ -117,7 +118,7 @@ exported void kmem_cache_destroy(struct kmem_cache *cache)
 	left = kmem_cache_shutdown(cache, REPORTED_MAX, report_object);
 	if (left)
 		fmt_warn(
-			"kmem_cache_destroy %s: Slab cache still has %zu objects when called from %s",
+			"kmem_cache_destroy %s: Slab cache still has objects (%zu) when called from %s",
 			cache->name, left, caller_text(text, caller));
 }
 

@@ -163,8 +163,7 @@ void kmem_cache_drain(struct kmem_cache *cache)
 	lock_release(&slab_mutex);
 }
 
-size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max,
-			   void (*report)(const void *object, size_t offset))
+size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report)
 {
 	size_t left;
 

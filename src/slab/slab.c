@@ -375,8 +375,7 @@ void slab_reap(struct kmem_cache *cache)
 	destroy_list(cache, &gone);
 }
 
-size_t slab_report(struct kmem_cache *cache, size_t max,
-		   void (*report)(const void *object, size_t offset))
+size_t slab_report(struct kmem_cache *cache, size_t max, kmem_cache_report *report)
 {
 	struct list_head *lists[] = { &cache->partial, &cache->full };
 	const struct page *slab;
@@ -388,7 +387,8 @@ size_t slab_report(struct kmem_cache *cache, size_t max,
 			for (unsigned index = 0; index < cache->nr_objects && n < max; index++) {
 				if (bitmap_test(slab->bitmap, index))
 					continue;
-				report(object_at(cache, slab, index), (size_t)index * cache->size);
+				report(cache, object_at(cache, slab, index),
+				       (size_t)index * cache->size);
 				n++;
 			}
 		}

@@ -27,8 +27,7 @@ bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_
 void slab_defer(struct kmem_cache *cache, void *object);
 void slab_reap(struct kmem_cache *cache);
 /* Call report() for the first `max` objects that are in use, under the lock; returns how many are. */
-size_t slab_report(struct kmem_cache *cache, size_t max,
-		   void (*report)(const void *object, size_t offset));
+size_t slab_report(struct kmem_cache *cache, size_t max, kmem_cache_report *report);
 /*
  * Where the owner of an object of an accounted cache stands; a fresh object has owner 0. NULL: ptr is no
  * object of a slab of the cache. For live objects, by who holds them.

@@ -264,8 +264,9 @@ static void destruction_takes_sheaves_of_all_cpus(void)
 static const void *reported[8];
 static unsigned nr_reported;
 
-static void note(const void *object, size_t offset)
+static void note(const struct kmem_cache *cache, const void *object, size_t offset)
 {
+	CHECK(virt_to_cache(object) == cache);
 	CHECK_EQ((uintptr_t)object % (GRANULE_SIZE << 0), offset);
 	reported[nr_reported++] = object;
 }
