@@ -183,7 +183,7 @@ static void zero_clears_old_data_and_nothing_else(void)
 static void fail_with(void *gfp)
 {
 	use_up(100 * K);
-	kmalloc(100 * K, (gfp_t)(uintptr_t)gfp);
+	kfree(kmalloc(100 * K, (gfp_t)(uintptr_t)gfp));
 }
 
 static void report_has_the_kernels_words_unless_nowarn(void)
