@@ -229,11 +229,14 @@ class Shrink:
     def prepare(self):
         pass
 
+    def benchmarks(self):
+        return ["shrink/filled", "shrink/freed", "shrink/trimmed"]
+
     def about(self, benchmark):
         what = {"filled": "with all objects live: metadata and rounding",
                 "freed": "right after all were freed: what is kept for reuse",
                 "trimmed": "after malloc_trim(0): what cannot be given back"}
-        return {"group": "shrink", "family": "shrink", "curve": None,
+        return {"group": "shrink", "family": benchmark, "curve": None,
                 "about": f"Resident memory of {self.mib} MiB in objects of 16 to 512 bytes, "
                          f"{what[benchmark.split('/')[1]]}. Good: close to the limit, then "
                          "close to nothing."}
