@@ -102,3 +102,17 @@ size_t emergency_size(const void *ptr)
 
 	return slot ? slot->map + slot->len - (uintptr_t)ptr : 0;
 }
+
+size_t emergency_account(size_t *bytes)
+{
+	size_t count = 0;
+
+	*bytes = 0;
+	for (size_t i = 0; i < NR_SLOTS; i++) {
+		if (atomic_load_explicit(&slots[i].ptr, memory_order_acquire) <= CLAIMED)
+			continue;
+		*bytes += slots[i].len;
+		count++;
+	}
+	return count;
+}

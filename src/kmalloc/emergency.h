@@ -17,4 +17,7 @@ bool emergency_free(void *ptr);
 /* Usable bytes; 0: not one of these. */
 size_t emergency_size(const void *ptr);
 
+/* How many are out, and the bytes mapped for them; exact while no handler is at it. */
+size_t emergency_account(size_t *bytes);
+
 #endif

@@ -96,6 +96,19 @@ static void free_any(void *ptr, gfp_t gfp)
 	foreign_free(ptr);
 }
 
+void kvmalloc_walk_deferred(void (*visit)(void *ptr, void *arg), void *arg)
+{
+	void *ptr = atomic_load_explicit(&deferred, memory_order_acquire);
+
+	while (ptr) {
+		void *next;
+
+		memcpy(&next, ptr, sizeof(next));
+		visit(ptr, arg);
+		ptr = next;
+	}
+}
+
 static cold_path void free_deferred(void)
 {
 	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);

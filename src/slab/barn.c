@@ -4,7 +4,7 @@
  *
  * Mirrors struct node_barn in mm/slub.c: it only relinks, it calls nothing. One
  * node. The limits bound what a cache may hold beyond its CPUs: max_full (by
- * bytes, see cache.c) full sheaves and MAX_EMPTY empty ones.
+ * bytes, see cache.c) full sheaves and BARN_MAX_EMPTY empty ones.
  *
  * Ageing: low_full remembers the fewest full sheaves since the last age
  * pass; that many were never needed in a whole period and go back to the slabs.
@@ -12,8 +12,6 @@
  * Lock: barn->lock (rank BARN), nothing is taken under it.
  */
 #include "slab/barn.h"
-
-#define MAX_EMPTY 10
 
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 {
@@ -73,7 +71,7 @@ bool barn_put_empty(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gf
 
 	if (!lock_get(&barn->lock, gfp))
 		return false;
-	room = barn->nr_empty < MAX_EMPTY;
+	room = barn->nr_empty < BARN_MAX_EMPTY;
 	if (room) {
 		sheaf->next = barn->empty;
 		barn->empty = sheaf;

@@ -54,7 +54,6 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
 	slab->state = PAGE_BUSY;
-	/* the zone's lock may be busy only where we may not wait: then the block is lost */
 	page_free(slab, gfp);
 }
 

@@ -114,6 +114,16 @@ static void table_set(struct vmap_area *area)
 	*leaf_entry(area->addr + area->span - os_page_size) = area;
 }
 
+size_t vmap_table_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < NR_LEAVES; i++)
+		if (leaves[i])
+			bytes += (LEAF_BYTES >> os_page_shift) * sizeof(void *);
+	return bytes;
+}
+
 struct vmap_area *vmap_find(uintptr_t addr)
 {
 	struct vmap_area **entry;
