@@ -24,6 +24,7 @@
 
 #include "os/os.h"
 #include "page/meta.h"
+#include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
 #define LEAF_SHIFT 30 /* 1 GiB of the window */
@@ -66,7 +67,7 @@ void vmap_area_init(uintptr_t base, size_t size)
 	bins_init(&hole_bins);
 }
 
-static unsigned bin_of(size_t span)
+unsigned vmap_bin_of(size_t span)
 {
 	size_t pages = span >> os_page_shift;
 	unsigned log, bin;
@@ -147,7 +148,7 @@ struct vmap_area *vmap_prev(const struct vmap_area *area)
 static void bin_add(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_add(&area->bin, &bins->list[bin]);
 	bins->nonempty[bin / 64] |= 1UL << (bin % 64);
@@ -156,7 +157,7 @@ static void bin_add(struct vmap_area *area)
 static void bin_del(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_del(&area->bin);
 	if (list_empty(&bins->list[bin]))
@@ -292,7 +293,7 @@ static struct vmap_area *best_in_bin(struct list_head *list, size_t span, size_t
 
 static struct vmap_area *best_fit(struct bins *bins, size_t span, size_t align)
 {
-	unsigned bin = bin_of(span);
+	unsigned bin = vmap_bin_of(span);
 	uint64_t word = bins->nonempty[bin / 64] & (~0UL << (bin % 64));
 
 	for (unsigned i = bin / 64;;) {
@@ -374,4 +375,13 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp)
 	vmap_top += span;
 	table_set(area);
 	return area;
+}
+
+void vmap_view(struct vmap_view *view)
+{
+	view->lazy = (struct vmap_bins_view){ lazy_bins.list, lazy_bins.nonempty, NR_BINS };
+	view->holes = (struct vmap_bins_view){ hole_bins.list, hole_bins.nonempty, NR_BINS };
+	view->leaves = leaves;
+	view->nr_leaves = NR_LEAVES;
+	view->leaf_bytes = (LEAF_BYTES >> os_page_shift) * sizeof(void *);
 }
