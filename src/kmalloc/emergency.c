@@ -116,3 +116,20 @@ size_t emergency_account(size_t *bytes)
 	}
 	return count;
 }
+
+bool emergency_slot(size_t i, struct emergency_slot *slot)
+{
+	if (i >= NR_SLOTS)
+		return false;
+	slot->ptr = atomic_load_explicit(&slots[i].ptr, memory_order_acquire);
+	if (slot->ptr == CLAIMED)
+		slot->ptr = 0;
+	slot->map = slots[i].map;
+	slot->len = slots[i].len;
+	return true;
+}
+
+size_t emergency_used(void)
+{
+	return atomic_load_explicit(&nr_used, memory_order_relaxed);
+}

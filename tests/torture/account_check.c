@@ -4,6 +4,7 @@
  */
 #include "account.h"
 
+#include "kmalloc/valid.h"
 #include "page/page_internal.h"
 #include "vmalloc/vmalloc_internal.h"
 
@@ -115,6 +116,7 @@ void account_is(const struct expected *expected)
 	struct expected all = *expected;
 	struct account account;
 
+	CHECK(kmalloc_is_valid());
 	CHECK(account_read(&account));
 	account_adds_up(&account);
 	account_is_mapped(&account);
