@@ -28,10 +28,12 @@
  */
 #include "lib/lock.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
 #include "page/page_internal.h"
 #include "page/reclaim.h"
+#include "page/valid.h"
 #include "page/window.h"
 
 #include <errno.h>
@@ -69,6 +71,7 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 	list_add(&page->list, &area->list[order]);
 	area->nonempty |= 1U << order;
 	area->bytes += block_bytes(order);
+	debug_valid(page_is_valid(page));
 }
 
 static void take_block_locked(struct page *page)
@@ -213,6 +216,7 @@ static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 	page = take_fitting_locked(order, zeroed);
 	if (!page && gfpflags_allow_blocking(gfp) && grow_locked())
 		page = take_fitting_locked(order, zeroed);
+	debug_valid(!page || page_is_valid(page));
 	lock_release(&zone_lock);
 	return page;
 }

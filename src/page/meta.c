@@ -26,9 +26,10 @@
 #include "page/meta.h"
 
 #include "lib/lock.h"
+#include "lib/valid.h"
 #include "os/os.h"
-
 #include "page/page_internal.h"
+#include "page/valid.h"
 
 #include <string.h>
 
@@ -135,6 +136,7 @@ void *meta_alloc(size_t size, gfp_t gfp)
 		piece = atomic_exchange_explicit(&deferred[pool], NULL, memory_order_acquire);
 	if (piece) {
 		pools[pool] = piece->next;
+		debug_valid(meta_piece_is_valid(piece, size));
 		lock_release(&meta_lock);
 		memset(piece, 0, size);
 		return piece;
@@ -163,6 +165,7 @@ void meta_free(void *ptr, size_t size, gfp_t gfp)
 		defer(piece, pool);
 		return;
 	}
+	debug_valid(meta_piece_is_valid(piece, size));
 	piece->next = pools[pool];
 	pools[pool] = piece;
 	lock_release(&meta_lock);

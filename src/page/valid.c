@@ -223,6 +223,14 @@ static bool piece_is_valid(const struct meta_view *meta, uintptr_t piece, size_t
 	return invalid("meta pool of %zu: piece %p is in no region", bytes, (void *)piece);
 }
 
+bool meta_piece_is_valid(const void *piece, size_t size)
+{
+	struct meta_view meta;
+
+	meta_view(&meta);
+	return piece_is_valid(&meta, (uintptr_t)piece, meta_piece_bytes(size));
+}
+
 static bool pool_is_valid(const struct meta_view *meta, struct meta_free *piece, size_t bytes,
 			  uint64_t mark, size_t *sum)
 {

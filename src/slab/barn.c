@@ -13,6 +13,9 @@
  */
 #include "slab/barn.h"
 
+#include "lib/valid.h"
+#include "slab/valid.h"
+
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct barn *barn = &cache->barn;
@@ -27,6 +30,7 @@ struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 		if (barn->nr_full < barn->low_full)
 			barn->low_full = barn->nr_full;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -43,6 +47,7 @@ struct slab_sheaf *barn_get_empty(struct kmem_cache *cache, gfp_t gfp)
 		barn->empty = sheaf->next;
 		barn->nr_empty--;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -60,6 +65,7 @@ bool barn_put_full(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp
 		barn->full = sheaf;
 		barn->nr_full++;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -77,6 +83,7 @@ bool barn_put_empty(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gf
 		barn->empty = sheaf;
 		barn->nr_empty++;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -106,6 +113,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		list = sheaf;
 	}
 	barn->low_full = barn->nr_full;
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return list;
 }

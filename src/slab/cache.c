@@ -35,10 +35,12 @@
  * over; a thread that dies or a process that forks in between leaks it, and
  * nothing else.
  */
+#include "lib/valid.h"
 #include "page/meta.h"
 #include "page/reclaim.h"
 #include "slab/barn.h"
 #include "slab/slab.h"
+#include "slab/valid.h"
 
 #include <string.h>
 
@@ -202,8 +204,10 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
 
 	if (!sheaf)
 		return NULL;
-	if (slab_refill(cache, sheaf, gfp))
+	if (slab_refill(cache, sheaf, gfp)) {
+		debug_valid(sheaf_is_valid(cache, sheaf));
 		return sheaf;
+	}
 	put_empty_sheaf(cache, sheaf, gfp);
 	return NULL;
 }
@@ -229,6 +233,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 		*zeroed = fresh;
 		return object;
 	}
+	debug_valid(sheaf_shape_is_valid(cache, sheaf));
 	object = *--sheaf->top;
 
 	struct slab_sheaf *old;
@@ -259,6 +264,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 		if (percpu_replace_full(cache->index, sheaf, &old, gfp)) {
 			if (old) {
 				old->top = &old->slots[cache->capacity + 1];
+				debug_valid(sheaf_shape_is_valid(cache, old));
 				put_full_sheaf(cache, old, gfp);
 			}
 			return true;

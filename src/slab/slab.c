@@ -27,7 +27,9 @@
 
 #include "lib/bitmap.h"
 #include "lib/die.h"
+#include "lib/valid.h"
 #include "page/meta.h"
+#include "slab/valid.h"
 
 #define OWN_BITS 128 /* objects whose bits fit into struct page */
 
@@ -130,6 +132,7 @@ static unsigned take_batch_locked(struct kmem_cache *cache, void **out, unsigned
 		}
 		if (slab->inuse == cache->nr_objects)
 			remove_partial_locked(cache, slab);
+		debug_valid(slab_is_valid(cache, slab));
 	}
 	cache->nr_inuse += taken;
 	return taken;
@@ -210,8 +213,10 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 	bitmap_set(slab->bitmap, index);
 	if (slab->inuse-- == cache->nr_objects)
 		add_partial_locked(cache, slab);
-	if (slab->inuse || cache->nr_partial == 1)
+	if (slab->inuse || cache->nr_partial == 1) {
+		debug_valid(slab_is_valid(cache, slab));
 		return NULL;
+	}
 	remove_partial_locked(cache, slab);
 	cache->nr_slabs--;
 	return slab;

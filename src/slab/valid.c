@@ -88,7 +88,7 @@ static bool objects_are_valid(const struct kmem_cache *cache, const struct slab_
 	return true;
 }
 
-bool sheaf_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *sheaf)
+bool sheaf_shape_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *sheaf)
 {
 	void *const *bottom = &sheaf->slots[1];
 
@@ -98,7 +98,13 @@ bool sheaf_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *she
 	    (uintptr_t)sheaf->top % sizeof(void *))
 		return invalid("%s: sheaf %p: top %p is outside", cache->name, (const void *)sheaf,
 			       (const void *)sheaf->top);
-	return objects_are_valid(cache, sheaf, sheaf_count(sheaf));
+	return true;
+}
+
+bool sheaf_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *sheaf)
+{
+	return sheaf_shape_is_valid(cache, sheaf) &&
+	       objects_are_valid(cache, sheaf, sheaf_count(sheaf));
 }
 
 static bool barn_list_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *list,
@@ -148,6 +154,20 @@ static unsigned bits_set(const struct kmem_cache *cache, const struct page *slab
 	return count;
 }
 
+/* The first object from `from` on that is not free; nr_objects: none. */
+static unsigned first_out(const struct kmem_cache *cache, const struct page *slab, unsigned from)
+{
+	for (unsigned i = from; i < cache->nr_objects;) {
+		uint64_t out = ~slab->bitmap[i / 64] >> i % 64;
+
+		if (out)
+			return (unsigned)min_size(i + (unsigned)__builtin_ctzl(out),
+						  cache->nr_objects);
+		i = (i / 64 + 1) * 64;
+	}
+	return cache->nr_objects;
+}
+
 /* The bits past the last object, and those never handed out. */
 static bool bitmap_is_valid(const struct kmem_cache *cache, const struct page *slab)
 {
@@ -163,10 +183,9 @@ static bool bitmap_is_valid(const struct kmem_cache *cache, const struct page *s
 	if (slab->virgin > cache->nr_objects)
 		return invalid("%s: slab %p: object %u is virgin", cache->name, page_address(slab),
 			       slab->virgin);
-	for (unsigned i = slab->virgin; i < cache->nr_objects; i++)
-		if (!bitmap_test(slab->bitmap, i))
-			return invalid("%s: slab %p: object %u is virgin and in use", cache->name,
-				       page_address(slab), i);
+	if (first_out(cache, slab, slab->virgin) != cache->nr_objects)
+		return invalid("%s: slab %p: object %u is virgin and in use", cache->name,
+			       page_address(slab), first_out(cache, slab, slab->virgin));
 	return true;
 }
 

@@ -7,6 +7,11 @@
 
 /* A sheaf in the caller's hands, or in a place that nobody changes now, with its top true. */
 bool sheaf_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *sheaf);
+/*
+ * The same but for the objects: those that the program freed may be wrong by the program's fault, which
+ * the flush to their slabs reports.
+ */
+bool sheaf_shape_is_valid(const struct kmem_cache *cache, const struct slab_sheaf *sheaf);
 /* The barn's lists, and with `deep` each sheaf on them. With the barn's lock. */
 bool barn_is_valid(const struct kmem_cache *cache, bool deep);
 /* A slab that the cache counts. With the cache's lock. */

@@ -22,8 +22,10 @@
  */
 #include "vmalloc/vmap_area.h"
 
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
+#include "vmalloc/valid.h"
 #include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
@@ -189,6 +191,7 @@ void vmap_put_lazy(struct vmap_area *area, uint32_t stamp)
 		list_add(&area->age, &vmap_age);
 	}
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper)
@@ -228,6 +231,7 @@ void vmap_put_hole(struct vmap_area *area)
 	area->state = VMAP_HOLE;
 	vmap_nr_holes++;
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 static struct vmap_area *area_create(uintptr_t addr, size_t span, gfp_t gfp)
@@ -350,6 +354,7 @@ struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gf
 		}
 		put_rest(upper, state, stamp);
 	}
+	debug_valid(vmap_area_is_valid(area));
 	return area;
 }
 
@@ -374,6 +379,7 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp)
 		return NULL;
 	vmap_top += span;
 	table_set(area);
+	debug_valid(vmap_area_is_valid(area));
 	return area;
 }
 
