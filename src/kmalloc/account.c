@@ -49,7 +49,7 @@ void account_start(void)
 	lock_fork_parent();
 }
 
-static void count_deferred(void *ptr, void *arg)
+static bool count_deferred(void *ptr, void *arg)
 {
 	struct account *account = arg;
 	unsigned owner = page_owner(ptr);
@@ -58,6 +58,7 @@ static void count_deferred(void *ptr, void *arg)
 		account->deferred_objects += kmem_caches[owner].size;
 	else
 		account->deferred_areas += vmalloc_size(ptr);
+	return true;
 }
 
 static void total(struct account *account)

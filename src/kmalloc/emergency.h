@@ -20,13 +20,14 @@ size_t emergency_size(const void *ptr);
 /* How many are out, and the bytes mapped for them; exact while no handler is at it. */
 size_t emergency_account(size_t *bytes);
 
-/* One slot; a ptr of 0: it is free. False: there are no more. For those who walk the table. */
 struct emergency_slot {
-	uintptr_t ptr, map;
+	_Atomic uintptr_t ptr; /* 0: free, 1: claimed, else handed out */
+	uintptr_t map;	       /* the mapping behind it */
 	size_t len;
 };
 
-bool emergency_slot(size_t i, struct emergency_slot *slot);
+/* The table, for those who walk it. */
+struct emergency_slot *emergency_table(size_t *count);
 /* How many are out, as it is counted. */
 size_t emergency_used(void);
 

@@ -98,7 +98,7 @@ static void free_any(void *ptr, gfp_t gfp)
 	foreign_free(ptr);
 }
 
-void kvmalloc_walk_deferred(void (*visit)(void *ptr, void *arg), void *arg)
+void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg)
 {
 	void *ptr = atomic_load_explicit(&deferred, memory_order_acquire);
 
@@ -106,7 +106,8 @@ void kvmalloc_walk_deferred(void (*visit)(void *ptr, void *arg), void *arg)
 		void *next;
 
 		memcpy(&next, ptr, sizeof(next));
-		visit(ptr, arg);
+		if (!visit(ptr, arg))
+			return;
 		ptr = next;
 	}
 }

@@ -28,18 +28,20 @@
 
 bool emergency_is_valid(void)
 {
-	struct emergency_slot slot;
-	size_t count = 0;
+	size_t nr_slots, count = 0;
+	const struct emergency_slot *slots = emergency_table(&nr_slots);
 
-	for (size_t i = 0; emergency_slot(i, &slot); i++) {
-		if (!slot.ptr)
+	for (size_t i = 0; i < nr_slots; i++) {
+		uintptr_t ptr = atomic_load_explicit(&slots[i].ptr, memory_order_acquire);
+
+		if (!ptr)
 			continue;
 		count++;
-		if (slot.ptr & (os_page_size - 1) || slot.map & (os_page_size - 1) ||
-		    slot.len & (os_page_size - 1) || slot.ptr < slot.map ||
-		    slot.ptr >= slot.map + slot.len)
+		if (ptr & (os_page_size - 1) || slots[i].map & (os_page_size - 1) ||
+		    slots[i].len & (os_page_size - 1) || ptr < slots[i].map ||
+		    ptr >= slots[i].map + slots[i].len)
 			return invalid("emergency slot %zu: %p is not in its mapping of %zu at %p",
-				       i, (void *)slot.ptr, slot.len, (void *)slot.map);
+				       i, (void *)ptr, slots[i].len, (void *)slots[i].map);
 	}
 	if (emergency_used() != count)
 		return invalid("emergency: %zu slots in use, %zu counted", count, emergency_used());
@@ -51,13 +53,11 @@ struct waiting {
 	bool valid;
 };
 
-static void check_waiting(void *ptr, void *arg)
+static bool check_waiting(void *ptr, void *arg)
 {
 	struct waiting *waiting = arg;
 	unsigned owner = page_owner(ptr);
 
-	if (!waiting->valid)
-		return;
 	if (++waiting->count > WAITING_MAX)
 		waiting->valid = invalid("deferred list: it has no end");
 	else if (owner && !kmem_cache_is_object(&kmem_caches[owner], ptr))
@@ -65,6 +65,7 @@ static void check_waiting(void *ptr, void *arg)
 					 ptr, kmem_caches[owner].name);
 	else if (!owner && !(is_vmalloc_addr(ptr) && vmalloc_size(ptr)))
 		waiting->valid = invalid("deferred list: %p is no object and no area", ptr);
+	return waiting->valid;
 }
 
 bool deferred_is_valid(void)

@@ -88,6 +88,9 @@ static bool list_is_valid(const struct free_area *area, enum page_state state, u
 				       state_names[page->state % ARRAY_SIZE(state_names)],
 				       page->order);
 		*bytes += GRANULE_SIZE << order;
+		if (*bytes > area->bytes)
+			return invalid("%s pages: more on the lists than the %zu bytes counted",
+				       state_names[state], area->bytes);
 	}
 	return true;
 }

@@ -102,13 +102,14 @@ void account_is_mapped(const struct account *account)
 	free(maps.entries);
 }
 
-static void count_waiting(void *ptr, void *arg)
+static bool count_waiting(void *ptr, void *arg)
 {
 	struct expected *expected = arg;
 	unsigned owner = page_owner(ptr);
 
 	if (owner)
 		expected->objects[owner]++;
+	return true;
 }
 
 void account_is(const struct expected *expected)
@@ -116,7 +117,7 @@ void account_is(const struct expected *expected)
 	struct expected all = *expected;
 	struct account account;
 
-	CHECK(kmalloc_is_valid());
+	CHECK(kmalloc_is_valid() && emergency_is_valid());
 	CHECK(account_read(&account));
 	account_adds_up(&account);
 	account_is_mapped(&account);
