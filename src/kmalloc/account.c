@@ -21,9 +21,8 @@
  * Stopping the world: the locks are taken as before a fork (lib/lock.c); then, under
  * percpu_lock, the entries of all areas go to 0 and a barrier makes every hit in
  * progress end (slab/percpu.c). A thread that misses now fails to try percpu_lock, goes to
- * the slabs, and waits for the cache's lock. Handlers of this thread find every lock
- * taken by their own thread and get emergency mappings; so do not count on exactness in a
- * program that allocates in handlers meanwhile.
+ * the slabs, and waits for the cache's lock. Signals are blocked meanwhile: a handler of this
+ * thread that forks would release the locks, which it could not tell from its own fork's.
  *
  * The library's own data (tables of areas, of caches and of leaves: .data and .bss) is not
  * counted: it is part of the mapped file.
@@ -35,18 +34,21 @@
 #include "kmalloc/start.h"
 #include "lib/fmt.h"
 #include "lib/lock.h"
+#include "os/os.h"
 #include "vmalloc/vmalloc.h"
 
-bool account_stop(void)
+bool account_stop(struct account_stopped *stopped)
 {
+	stopped->signals = os_block_signals();
 	lock_fork_prepare();
 	return percpu_stop();
 }
 
-void account_start(void)
+void account_start(const struct account_stopped *stopped)
 {
 	percpu_start();
 	lock_fork_parent();
+	os_restore_signals(stopped->signals);
 }
 
 static bool count_deferred(void *ptr, void *arg)
@@ -92,15 +94,17 @@ static void total(struct account *account)
 
 bool account_read(struct account *account)
 {
+	struct account_stopped stopped;
+
 	if (lock_in_atomic() || !kmalloc_start())
 		return false;
-	*account = (struct account){ .exact = account_stop() };
+	*account = (struct account){ .exact = account_stop(&stopped) };
 	page_account(&account->page);
 	slab_account(&account->slab);
 	vmalloc_account(&account->vmalloc);
 	account->nr_emergency = emergency_account(&account->emergency);
 	kvmalloc_walk_deferred(count_deferred, account);
-	account_start();
+	account_start(&stopped);
 	total(account);
 	return true;
 }

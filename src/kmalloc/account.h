@@ -51,8 +51,15 @@ bool account_read(struct account *account);
 /* Print the terms to standard error. */
 void account_print(const struct account *account);
 
-/* The world stopped, for others who walk everything; stop says whether the areas are. */
-bool account_stop(void);
-void account_start(void);
+/*
+ * The world stopped, for others who walk everything: no thread is under a lock or in an area but this
+ * one, which takes no signals. False: the areas could not be stopped.
+ */
+struct account_stopped {
+	uint64_t signals; /* the thread's mask before */
+};
+
+bool account_stop(struct account_stopped *stopped);
+void account_start(const struct account_stopped *stopped);
 
 #endif

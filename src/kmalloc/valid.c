@@ -84,16 +84,15 @@ bool rooms_are_valid(void)
 
 static bool world_is_valid(void)
 {
-	if (!account_stop()) {
-		account_start();
-		return rooms_are_valid();
-	}
+	struct account_stopped stopped;
+	bool areas = account_stop(&stopped);
+	bool valid = rooms_are_valid();
 
-	/* the areas first: what follows looks at the objects in them */
-	bool valid = rooms_are_valid() && percpu_is_valid() && cached_objects_are_valid() &&
-		     deferred_is_valid();
-
-	account_start();
+	/* what looks at an area comes before what follows the objects in it */
+	if (areas)
+		valid = valid && percpu_is_valid() && cached_objects_are_valid() &&
+			deferred_is_valid();
+	account_start(&stopped);
 	return valid;
 }
 

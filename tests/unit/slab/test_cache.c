@@ -263,7 +263,7 @@ static void sheaf_full_with_the_locks_busy_is_not_lost(void)
 {
 	struct kmem_cache *cache = cache_of(1024);
 	unsigned count = cache->capacity * 4U;
-	void *objects[4 * 12];
+	void *objects[4 * UINT8_MAX];
 	pthread_t thread;
 
 	unit_pin(0);

@@ -20,6 +20,7 @@
 static struct kmem_cache *cache;
 static struct page *slab;
 static struct slab_sheaf *sheaf;
+static struct account_stopped stopped;
 static void *objects[5]; /* the last stays out */
 
 static void cache_start(void)
@@ -188,7 +189,7 @@ static unsigned area_count(void **top)
 /* This CPU's main sheaf and its spare are full; the process is on one CPU. */
 static uintptr_t *area_with_sheaves(void)
 {
-	void *got[3 * 60];
+	void *got[3 * UINT8_MAX];
 	uintptr_t *area = NULL;
 	bool zeroed;
 
@@ -204,7 +205,7 @@ static uintptr_t *area_with_sheaves(void)
 			area = NULL;
 	}
 	CHECK(area != NULL);
-	account_stop();
+	CHECK(account_stop(&stopped));
 	CHECK(percpu_is_valid());
 	CHECK(cached_objects_are_valid());
 	CHECK(percpu_is_valid());
@@ -235,7 +236,7 @@ static void area_damaged_is_named(void)
 	NOTICES(percpu.empty[7] = 8, percpu_is_valid(), "area of none: word 7 is 8");
 	NOTICES(percpu.empty[PERCPU_SPARE + 7] = 8, percpu_is_valid(), "area of none: word %u is 8",
 		PERCPU_SPARE + 7);
-	account_start();
+	account_start(&stopped);
 }
 
 static void object_in_two_sheaves_is_named(void)
@@ -248,7 +249,7 @@ static void object_in_two_sheaves_is_named(void)
 	NOTICES(spare->slots[5] = top[-1], (percpu_is_valid() && cached_objects_are_valid()),
 		"%s: sheaf %p: object %p is in another sheaf too", cache->name, (void *)spare,
 		top[-1]);
-	account_start();
+	account_start(&stopped);
 }
 
 int main(void)
