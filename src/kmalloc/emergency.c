@@ -22,16 +22,10 @@
 #define NR_SLOTS 1024
 #define CLAIMED 1UL
 
-struct slot {
-	_Atomic uintptr_t ptr;
-	uintptr_t map; /* the mapping behind it */
-	size_t len;
-};
-
-static struct slot slots[NR_SLOTS];
+static struct emergency_slot slots[NR_SLOTS];
 static _Atomic unsigned nr_used;
 
-static struct slot *slot_claim(void)
+static struct emergency_slot *slot_claim(void)
 {
 	for (size_t i = 0; i < NR_SLOTS; i++) {
 		uintptr_t unused = 0;
@@ -43,7 +37,7 @@ static struct slot *slot_claim(void)
 	return NULL;
 }
 
-static struct slot *slot_find(const void *ptr)
+static struct emergency_slot *slot_find(const void *ptr)
 {
 	if (likely(atomic_load_explicit(&nr_used, memory_order_relaxed) == 0))
 		return NULL;
@@ -58,7 +52,7 @@ static struct slot *slot_find(const void *ptr)
 void *emergency_alloc(size_t size, size_t align)
 {
 	size_t extra = align > os_page_size ? align : 0;
-	struct slot *slot;
+	struct emergency_slot *slot;
 	size_t len;
 	char *map;
 
@@ -85,7 +79,7 @@ void *emergency_alloc(size_t size, size_t align)
 
 bool emergency_free(void *ptr)
 {
-	struct slot *slot = slot_find(ptr);
+	struct emergency_slot *slot = slot_find(ptr);
 	uintptr_t expected = (uintptr_t)ptr;
 
 	if (!slot || !atomic_compare_exchange_strong(&slot->ptr, &expected, CLAIMED))
@@ -98,7 +92,32 @@ bool emergency_free(void *ptr)
 
 size_t emergency_size(const void *ptr)
 {
-	const struct slot *slot = slot_find(ptr);
+	const struct emergency_slot *slot = slot_find(ptr);
 
 	return slot ? slot->map + slot->len - (uintptr_t)ptr : 0;
+}
+
+size_t emergency_account(size_t *bytes)
+{
+	size_t count = 0;
+
+	*bytes = 0;
+	for (size_t i = 0; i < NR_SLOTS; i++) {
+		if (atomic_load_explicit(&slots[i].ptr, memory_order_acquire) <= CLAIMED)
+			continue;
+		*bytes += slots[i].len;
+		count++;
+	}
+	return count;
+}
+
+struct emergency_slot *emergency_table(size_t *count)
+{
+	*count = NR_SLOTS;
+	return slots;
+}
+
+size_t emergency_used(void)
+{
+	return atomic_load_explicit(&nr_used, memory_order_relaxed);
 }

@@ -17,4 +17,18 @@ bool emergency_free(void *ptr);
 /* Usable bytes; 0: not one of these. */
 size_t emergency_size(const void *ptr);
 
+/* How many are out, and the bytes mapped for them; exact while no handler is at it. */
+size_t emergency_account(size_t *bytes);
+
+struct emergency_slot {
+	_Atomic uintptr_t ptr; /* 0: free, 1: claimed, else handed out */
+	uintptr_t map;	       /* the mapping behind it */
+	size_t len;
+};
+
+/* The table, for those who walk it. */
+struct emergency_slot *emergency_table(size_t *count);
+/* How many are out, as it is counted. */
+size_t emergency_used(void);
+
 #endif

@@ -31,9 +31,11 @@
 #include "kmalloc/emergency.h"
 #include "kmalloc/start.h"
 #include "kmalloc/stat.h"
+#include "kmalloc/valid.h"
 #include "lib/die.h"
 #include "lib/fmt.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "page/reclaim.h"
 #include "vmalloc/vmalloc.h"
 
@@ -96,6 +98,20 @@ static void free_any(void *ptr, gfp_t gfp)
 	foreign_free(ptr);
 }
 
+void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg)
+{
+	void *ptr = atomic_load_explicit(&deferred, memory_order_acquire);
+
+	while (ptr) {
+		void *next;
+
+		memcpy(&next, ptr, sizeof(next));
+		if (!visit(ptr, arg))
+			return;
+		ptr = next;
+	}
+}
+
 static cold_path void free_deferred(void)
 {
 	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
@@ -112,9 +128,11 @@ static cold_path void free_deferred(void)
 /* On the way of each miss that may wait. */
 static void poll_deferred(gfp_t gfp)
 {
-	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)) &&
-	    gfpflags_allow_blocking(gfp))
+	if (!gfpflags_allow_blocking(gfp))
+		return;
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
 		free_deferred();
+	debug_valid(valid_poll());
 }
 
 cold_path void kvfree_slow(void *ptr)
@@ -287,9 +305,13 @@ void *kvrealloc(void *ptr, size_t size)
 
 bool kmalloc_trim(void)
 {
+	bool gave;
+
 	if (!kmalloc_start() || lock_in_atomic())
 		return false;
 	free_deferred();
 	kmem_cache_drain_all();
-	return reclaim_run(RECLAIM_ALL) > 0;
+	gave = reclaim_run(RECLAIM_ALL) > 0;
+	debug_valid(kmalloc_is_valid());
+	return gave;
 }

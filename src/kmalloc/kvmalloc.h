@@ -66,6 +66,13 @@ void *kvrealloc(void *ptr, size_t size);
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 
+/*
+ * Visit what was freed where nothing could be had, and waits for a miss that may wait, until visit
+ * says false. With all
+ * locks held and the per-CPU areas stopped: then whoever takes the list meanwhile gets no further.
+ */
+void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg);
+
 /* Bring everything free back to the system; true if anything was there. */
 bool kmalloc_trim(void);
 

@@ -48,6 +48,11 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	last_of_rank[rank] = lock;
 }
 
+const struct lock *lock_list(void)
+{
+	return all_locks;
+}
+
 cold_path void lock_acquire_slow(struct lock *lock)
 {
 	for (int i = 0; i < SPIN_LIMIT; i++) {

@@ -140,6 +140,9 @@ static inline bool lock_in_atomic(void)
 	return lock_depth > 0;
 }
 
+/* All locks, by rank; NULL: none yet. */
+const struct lock *lock_list(void);
+
 void lock_fork_prepare(void);
 void lock_fork_parent(void);
 void lock_fork_child(void);

@@ -25,6 +25,7 @@ struct params {
 	size_t vmalloc_lazy_max; /* bytes of freed areas kept; SIZE_MAX: by the number of CPUs */
 	size_t page_dirty_max;	 /* bytes of free dirty blocks kept */
 	size_t reclaim_age_ms;	 /* free memory older than this goes back */
+	size_t valid_shift;	 /* debug build: rooms are validated every 2^n-th miss */
 };
 
 extern struct params params;

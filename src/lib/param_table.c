@@ -8,6 +8,7 @@ struct params params = {
 	.vmalloc_lazy_max = SIZE_MAX,
 	.page_dirty_max = 32UL << 20,
 	.reclaim_age_ms = 10000,
+	.valid_shift = 10,
 };
 
 static const char *const rseq_choices[] = { "auto", "mm_cid", "cpu_id", "off", NULL };
@@ -32,5 +33,7 @@ const struct param param_table[] = {
 	  "free memory older than this is returned to the system" },
 	{ "kswapd", PARAM_BOOL, &params.kswapd, NULL,
 	  "run a thread that returns memory while the program is idle" },
+	{ "valid_shift", PARAM_SIZE, &params.valid_shift, NULL,
+	  "debug build: validate every structure at each 2^n-th miss" },
 	{ NULL, PARAM_BOOL, NULL, NULL, NULL },
 };

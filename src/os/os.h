@@ -8,7 +8,7 @@
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
  * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
- * calls vfork itself, rt_sigprocmask.
+ * calls vfork or malloc_stats itself, rt_sigprocmask.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -80,7 +80,7 @@ size_t os_rseq_feature_size(void);
 /* Text at exec of this program's name, for reports; never NULL. */
 const char *os_program(void);
 
-/* Around vfork: block all signals of the thread, and set the mask as it was. */
+/* Around vfork and while the world is stopped: block all signals of the thread, and set the mask as it was. */
 uint64_t os_block_signals(void);
 void os_restore_signals(uint64_t mask);
 

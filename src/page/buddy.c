@@ -13,6 +13,10 @@
  * clean one; 3. an offline section again; 4. the next sections of the window;
  * 5. all shrinkers, then once more from 1.
  *
+ * A free that may not wait, and finds the lock busy, pushes the block, still BUSY,
+ * onto a list without a lock; whoever allocates or frees next takes the list whole,
+ * by an exchange, and frees its blocks.
+ *
  * Giving back: dirty blocks past page.dirty_max (the oldest first), and those
  * older than reclaim.age_ms, are discarded and become clean. They are BUSY
  * meanwhile, off every list, so the system call runs without the lock.
@@ -24,32 +28,29 @@
  */
 #include "lib/lock.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
-#include "page/page.h"
+#include "page/page_internal.h"
 #include "page/reclaim.h"
+#include "page/valid.h"
 #include "page/window.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
-#define NR_ORDERS (MAX_ORDER + 1)
 #define NO_ORDER NR_ORDERS
 #define PURGE_BATCH 16
 #define GROW_MAX 16 /* sections mapped at once, at most */
 #define STAMP_SHIFT 8
-
-/* Free blocks of one kind; guarded by zone_lock. */
-struct free_area {
-	struct list_head list[NR_ORDERS]; /* head: freed last */
-	unsigned nonempty;		  /* a bit per order */
-	size_t bytes;
-};
 
 static struct lock zone_lock;
 static struct free_area areas[2]; /* DIRTY, CLEAN */
 static struct list_head offline;  /* head descriptors of unmapped sections */
 static size_t nr_online;	  /* sections mapped */
 static size_t purged_bytes;
+/* Blocks freed where zone_lock could not be had, linked by list.next; NULL: none. No lock. */
+static _Atomic(struct list_head *) deferred;
 
 static size_t block_bytes(unsigned order)
 {
@@ -70,6 +71,7 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 	list_add(&page->list, &area->list[order]);
 	area->nonempty |= 1U << order;
 	area->bytes += block_bytes(order);
+	debug_valid(page_is_valid(page));
 }
 
 static void take_block_locked(struct page *page)
@@ -168,15 +170,53 @@ static bool grow_locked(void)
 	return count > 0;
 }
 
+static uint32_t stamp_now(void)
+{
+	return (uint32_t)(os_clock_ms() >> STAMP_SHIFT);
+}
+
+static void defer(struct page *page)
+{
+	page->list.next = atomic_load_explicit(&deferred, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&deferred, &page->list.next, &page->list,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
+static cold_path void free_deferred_locked(void)
+{
+	/* pairs with defer() */
+	struct list_head *entry = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
+
+	while (entry) {
+		struct page *page = list_entry(entry, struct page, list);
+
+		entry = entry->next;
+		list_init(&page->list);
+		page->stamp = stamp_now();
+		merge_block_locked(page, page->order, PAGE_DIRTY);
+	}
+}
+
+static bool zone_lock_get(gfp_t gfp)
+{
+	if (!lock_get(&zone_lock, gfp))
+		return false;
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
+		free_deferred_locked();
+	return true;
+}
+
 static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 {
 	struct page *page;
 
-	if (!lock_get(&zone_lock, gfp))
+	if (!zone_lock_get(gfp))
 		return NULL;
 	page = take_fitting_locked(order, zeroed);
 	if (!page && gfpflags_allow_blocking(gfp) && grow_locked())
 		page = take_fitting_locked(order, zeroed);
+	debug_valid(!page || page_is_valid(page));
 	lock_release(&zone_lock);
 	return page;
 }
@@ -191,24 +231,20 @@ struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 	return page_alloc_once(order, gfp, zeroed);
 }
 
-static uint32_t stamp_now(void)
-{
-	return (uint32_t)(os_clock_ms() >> STAMP_SHIFT);
-}
-
-bool page_free(struct page *page, gfp_t gfp)
+void page_free(struct page *page, gfp_t gfp)
 {
 	bool excess;
 
-	if (!lock_get(&zone_lock, gfp))
-		return false;
+	if (!zone_lock_get(gfp)) {
+		defer(page);
+		return;
+	}
 	page->stamp = stamp_now();
 	merge_block_locked(page, page->order, PAGE_DIRTY);
 	excess = area_of(PAGE_DIRTY)->bytes > params.page_dirty_max;
 	lock_release(&zone_lock);
 	if (unlikely(excess) && gfpflags_allow_blocking(gfp))
 		page_purge(PAGE_PURGE_EXCESS);
-	return true;
 }
 
 void page_set_owner(const struct page *page, uint8_t owner)
@@ -263,7 +299,7 @@ size_t page_purge(enum page_purge what)
 	do {
 		bool stuck = false;
 
-		lock_acquire(&zone_lock);
+		zone_lock_get(GFP_KERNEL);
 		n = isolate_locked(what, batch);
 		lock_release(&zone_lock);
 		for (unsigned i = 0; i < n; i++) {
@@ -340,4 +376,13 @@ void page_stat(struct page_stat *stat)
 	stat->free_clean = area_of(PAGE_CLEAN)->bytes;
 	stat->purged = purged_bytes;
 	lock_release(&zone_lock);
+}
+
+void zone_view(struct zone_view *view)
+{
+	view->lock = &zone_lock;
+	view->areas = areas;
+	view->offline = &offline;
+	view->nr_online = nr_online;
+	view->deferred = atomic_load_explicit(&deferred, memory_order_acquire);
 }

@@ -107,10 +107,10 @@ static inline void *page_address(const struct page *page)
  */
 struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed);
 /*
- * Give a block back as dirty. False, and nothing done: the lock was busy and
- * gfp forbids to wait.
+ * Give a block back as dirty. Where the lock is busy and gfp forbids to wait, the next
+ * who has it finishes the work.
  */
-bool page_free(struct page *page, gfp_t gfp);
+void page_free(struct page *page, gfp_t gfp);
 /* Set the owner byte of all granules of a block. */
 void page_set_owner(const struct page *page, uint8_t owner);
 

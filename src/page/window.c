@@ -31,6 +31,7 @@
 #include "lib/param.h"
 #include "os/os.h"
 #include "page/meta.h"
+#include "page/page_internal.h"
 
 #include <errno.h>
 
@@ -43,10 +44,20 @@ struct page_window window hidden;
 static size_t kmap_committed;	  /* bytes of kmap that may be read */
 static size_t sections_committed; /* bytes of the section table */
 
+static size_t table_bytes(size_t granules)
+{
+	return align_up(granules / SECTION_GRANULES * sizeof(struct page *), os_page_size);
+}
+
+size_t window_maps_bytes(void)
+{
+	return align_up(window.max_granules, os_page_size) + table_bytes(window.max_granules);
+}
+
 bool window_init(uintptr_t base, size_t size)
 {
 	size_t granules = size >> GRANULE_SHIFT;
-	size_t table = align_up(granules / SECTION_GRANULES * sizeof(struct page *), os_page_size);
+	size_t table = table_bytes(granules);
 	char *maps = os_reserve(align_up(granules, os_page_size) + table);
 
 	if (!maps)

@@ -4,7 +4,7 @@
  *
  * Mirrors struct node_barn in mm/slub.c: it only relinks, it calls nothing. One
  * node. The limits bound what a cache may hold beyond its CPUs: max_full (by
- * bytes, see cache.c) full sheaves and MAX_EMPTY empty ones.
+ * bytes, see cache.c) full sheaves and BARN_MAX_EMPTY empty ones.
  *
  * Ageing: low_full remembers the fewest full sheaves since the last age
  * pass; that many were never needed in a whole period and go back to the slabs.
@@ -13,7 +13,8 @@
  */
 #include "slab/barn.h"
 
-#define MAX_EMPTY 10
+#include "lib/valid.h"
+#include "slab/valid.h"
 
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 {
@@ -29,6 +30,7 @@ struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 		if (barn->nr_full < barn->low_full)
 			barn->low_full = barn->nr_full;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -45,6 +47,7 @@ struct slab_sheaf *barn_get_empty(struct kmem_cache *cache, gfp_t gfp)
 		barn->empty = sheaf->next;
 		barn->nr_empty--;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -62,6 +65,7 @@ bool barn_put_full(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp
 		barn->full = sheaf;
 		barn->nr_full++;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -73,12 +77,13 @@ bool barn_put_empty(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gf
 
 	if (!lock_get(&barn->lock, gfp))
 		return false;
-	room = barn->nr_empty < MAX_EMPTY;
+	room = barn->nr_empty < BARN_MAX_EMPTY;
 	if (room) {
 		sheaf->next = barn->empty;
 		barn->empty = sheaf;
 		barn->nr_empty++;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -108,6 +113,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		list = sheaf;
 	}
 	barn->low_full = barn->nr_full;
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return list;
 }

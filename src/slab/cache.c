@@ -28,14 +28,19 @@
  * sheaves are flushed; other CPUs keep theirs, since taking them needs a barrier from
  * the system, which is asked for in malloc_trim() alone.
  *
+ * A sheaf that such a handler can put nowhere, every lock being busy, waits on the
+ * cache's deferred list; the next miss that may wait flushes it.
+ *
  * A sheaf in this file is owned by the running thread until a step hands it
  * over; a thread that dies or a process that forks in between leaks it, and
  * nothing else.
  */
+#include "lib/valid.h"
 #include "page/meta.h"
 #include "page/reclaim.h"
 #include "slab/barn.h"
 #include "slab/slab.h"
+#include "slab/valid.h"
 
 #include <string.h>
 
@@ -133,10 +138,15 @@ static bool flush_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_
 	return true;
 }
 
-/*
- * A sheaf with objects in it that the CPU has no place for. In an atomic
- * context with every lock busy it is leaked: nothing else may be done.
- */
+static cold_path void defer_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf)
+{
+	sheaf->next = atomic_load_explicit(&cache->deferred, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&cache->deferred, &sheaf->next, sheaf,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
+
+/* A sheaf with objects in it that the CPU has no place for. */
 static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
 {
 	if (sheaf_full(sheaf) && percpu_put_spare(cache->index, sheaf, true, gfp))
@@ -145,6 +155,36 @@ static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, g
 		return;
 	if (flush_sheaf(cache, sheaf, gfp))
 		put_empty_sheaf(cache, sheaf, gfp);
+	else
+		defer_sheaf(cache, sheaf);
+}
+
+static void flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
+{
+	while (list) {
+		struct slab_sheaf *sheaf = list;
+
+		list = sheaf->next;
+		flush_sheaf(cache, sheaf, GFP_KERNEL);
+		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
+	}
+}
+
+static void flush_deferred(struct kmem_cache *cache)
+{
+	/* pairs with defer_sheaf() */
+	if (unlikely(atomic_load_explicit(&cache->deferred, memory_order_relaxed)))
+		flush_list(cache,
+			   atomic_exchange_explicit(&cache->deferred, NULL, memory_order_acquire));
+}
+
+/* What a miss that may wait does besides. */
+static void poll(struct kmem_cache *cache, gfp_t gfp)
+{
+	if (!gfpflags_allow_blocking(gfp))
+		return;
+	reclaim_poll();
+	flush_deferred(cache);
 }
 
 static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -164,8 +204,10 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
 
 	if (!sheaf)
 		return NULL;
-	if (slab_refill(cache, sheaf, gfp))
+	if (slab_refill(cache, sheaf, gfp)) {
+		debug_valid(sheaf_is_valid(cache, sheaf));
 		return sheaf;
+	}
 	put_empty_sheaf(cache, sheaf, gfp);
 	return NULL;
 }
@@ -180,8 +222,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 		return slab_alloc_one(cache, gfp, zeroed);
 	if (percpu_pop_slow(cache->index, &object, gfp))
 		return object;
-	if (gfpflags_allow_blocking(gfp))
-		reclaim_poll();
+	poll(cache, gfp);
 
 	struct slab_sheaf *sheaf = get_full_sheaf(cache, gfp);
 
@@ -192,6 +233,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 		*zeroed = fresh;
 		return object;
 	}
+	debug_valid(sheaf_shape_is_valid(cache, sheaf));
 	object = *--sheaf->top;
 
 	struct slab_sheaf *old;
@@ -214,8 +256,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 
 		if (percpu_push_slow(cache->index, object, gfp))
 			return true;
-		if (gfpflags_allow_blocking(gfp))
-			reclaim_poll();
+		poll(cache, gfp);
 		sheaf = get_empty_sheaf(cache, gfp);
 		if (!sheaf)
 			break;
@@ -223,6 +264,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 		if (percpu_replace_full(cache->index, sheaf, &old, gfp)) {
 			if (old) {
 				old->top = &old->slots[cache->capacity + 1];
+				debug_valid(sheaf_shape_is_valid(cache, old));
 				put_full_sheaf(cache, old, gfp);
 			}
 			return true;
@@ -231,17 +273,6 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 		put_empty_sheaf(cache, sheaf, gfp);
 	}
 	return slab_flush(cache, &object, 1, gfp);
-}
-
-static void flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
-{
-	while (list) {
-		struct slab_sheaf *sheaf = list;
-
-		list = sheaf->next;
-		flush_sheaf(cache, sheaf, GFP_KERNEL);
-		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
-	}
 }
 
 void kmem_cache_drain_all(void)
@@ -279,6 +310,7 @@ static size_t kmem_cache_shrink(enum reclaim what)
 	for (unsigned i = 1; i < KMEM_CACHES_MAX && kmem_caches[i].size; i++) {
 		if (drain)
 			drain_this_cpu(&kmem_caches[i]);
+		flush_deferred(&kmem_caches[i]);
 		flush_list(&kmem_caches[i], barn_shrink(&kmem_caches[i], what == RECLAIM_ALL));
 		if (what == RECLAIM_ALL)
 			slab_drop_empty(&kmem_caches[i]);

@@ -48,6 +48,12 @@ struct kmem_cache {
 	unsigned nr_partial;
 	size_t nr_slabs;
 	size_t nr_inuse; /* objects out of slabs: live or in sheaves */
+
+	/*
+	 * Sheaves with objects in them that a context which may not wait could put nowhere;
+	 * NULL: none. No lock: pushed by compare-and-swap, taken whole by an exchange.
+	 */
+	_Atomic(struct slab_sheaf *) deferred;
 };
 
 extern struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden;

@@ -466,22 +466,41 @@ static void drain_locked_mode(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 	}
 }
 
-static bool drain_rseq(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+bool percpu_stop(void)
 {
-	bool fenced;
-
+	lock_assert_held(&percpu_lock);
+	if (mode == PERCPU_LOCKED)
+		return true;
 	for (unsigned index = 0; index < nr_areas; index++) {
 		__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&percpu.backing[index], 0, __ATOMIC_SEQ_CST);
 	}
-	fenced = os_membarrier_rseq() == 0;
+	return os_membarrier_rseq() == 0;
+}
+
+void percpu_start(void)
+{
+	lock_assert_held(&percpu_lock);
 	for (unsigned index = 0; index < nr_areas; index++) {
-		if (fenced && areas[index])
-			empty_area(area_at(areas[index]), lists);
 		__atomic_store_n(&percpu.backing[index], areas[index], __ATOMIC_RELEASE);
 		if (areas[index])
 			publish_locked(index);
 	}
+}
+
+uintptr_t *percpu_area(unsigned index)
+{
+	return areas[index] ? area_at(areas[index]) : NULL;
+}
+
+static bool drain_rseq(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+{
+	bool fenced = percpu_stop();
+
+	for (unsigned index = 0; fenced && index < nr_areas; index++)
+		if (areas[index])
+			empty_area(area_at(areas[index]), lists);
+	percpu_start();
 	return fenced;
 }
 

@@ -27,7 +27,9 @@
 
 #include "lib/bitmap.h"
 #include "lib/die.h"
+#include "lib/valid.h"
 #include "page/meta.h"
+#include "slab/valid.h"
 
 #define OWN_BITS 128 /* objects whose bits fit into struct page */
 
@@ -54,7 +56,6 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
 	slab->state = PAGE_BUSY;
-	/* the zone's lock may be busy only where we may not wait: then the block is lost */
 	page_free(slab, gfp);
 }
 
@@ -131,6 +132,7 @@ static unsigned take_batch_locked(struct kmem_cache *cache, void **out, unsigned
 		}
 		if (slab->inuse == cache->nr_objects)
 			remove_partial_locked(cache, slab);
+		debug_valid(slab_is_valid(cache, slab));
 	}
 	cache->nr_inuse += taken;
 	return taken;
@@ -211,8 +213,10 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 	bitmap_set(slab->bitmap, index);
 	if (slab->inuse-- == cache->nr_objects)
 		add_partial_locked(cache, slab);
-	if (slab->inuse || cache->nr_partial == 1)
+	if (slab->inuse || cache->nr_partial == 1) {
+		debug_valid(slab_is_valid(cache, slab));
 		return NULL;
+	}
 	remove_partial_locked(cache, slab);
 	cache->nr_slabs--;
 	return slab;

@@ -22,8 +22,11 @@
  */
 #include "vmalloc/vmap_area.h"
 
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
+#include "vmalloc/valid.h"
+#include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
 #define LEAF_SHIFT 30 /* 1 GiB of the window */
@@ -66,7 +69,7 @@ void vmap_area_init(uintptr_t base, size_t size)
 	bins_init(&hole_bins);
 }
 
-static unsigned bin_of(size_t span)
+unsigned vmap_bin_of(size_t span)
 {
 	size_t pages = span >> os_page_shift;
 	unsigned log, bin;
@@ -114,6 +117,16 @@ static void table_set(struct vmap_area *area)
 	*leaf_entry(area->addr + area->span - os_page_size) = area;
 }
 
+size_t vmap_table_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < NR_LEAVES; i++)
+		if (leaves[i])
+			bytes += (LEAF_BYTES >> os_page_shift) * sizeof(void *);
+	return bytes;
+}
+
 struct vmap_area *vmap_find(uintptr_t addr)
 {
 	struct vmap_area **entry;
@@ -137,7 +150,7 @@ struct vmap_area *vmap_prev(const struct vmap_area *area)
 static void bin_add(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_add(&area->bin, &bins->list[bin]);
 	bins->nonempty[bin / 64] |= 1UL << (bin % 64);
@@ -146,7 +159,7 @@ static void bin_add(struct vmap_area *area)
 static void bin_del(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_del(&area->bin);
 	if (list_empty(&bins->list[bin]))
@@ -178,6 +191,7 @@ void vmap_put_lazy(struct vmap_area *area, uint32_t stamp)
 		list_add(&area->age, &vmap_age);
 	}
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper)
@@ -217,6 +231,7 @@ void vmap_put_hole(struct vmap_area *area)
 	area->state = VMAP_HOLE;
 	vmap_nr_holes++;
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 static struct vmap_area *area_create(uintptr_t addr, size_t span, gfp_t gfp)
@@ -282,7 +297,7 @@ static struct vmap_area *best_in_bin(struct list_head *list, size_t span, size_t
 
 static struct vmap_area *best_fit(struct bins *bins, size_t span, size_t align)
 {
-	unsigned bin = bin_of(span);
+	unsigned bin = vmap_bin_of(span);
 	uint64_t word = bins->nonempty[bin / 64] & (~0UL << (bin % 64));
 
 	for (unsigned i = bin / 64;;) {
@@ -339,6 +354,7 @@ struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gf
 		}
 		put_rest(upper, state, stamp);
 	}
+	debug_valid(vmap_area_is_valid(area));
 	return area;
 }
 
@@ -363,5 +379,15 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp)
 		return NULL;
 	vmap_top += span;
 	table_set(area);
+	debug_valid(vmap_area_is_valid(area));
 	return area;
+}
+
+void vmap_view(struct vmap_view *view)
+{
+	view->lazy = (struct vmap_bins_view){ lazy_bins.list, lazy_bins.nonempty, NR_BINS };
+	view->holes = (struct vmap_bins_view){ hole_bins.list, hole_bins.nonempty, NR_BINS };
+	view->leaves = leaves;
+	view->nr_leaves = NR_LEAVES;
+	view->leaf_bytes = (LEAF_BYTES >> os_page_shift) * sizeof(void *);
 }

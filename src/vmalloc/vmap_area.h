@@ -50,6 +50,8 @@ extern size_t vmap_nr_holes;
 extern struct list_head vmap_age;
 
 void vmap_area_init(uintptr_t base, size_t size);
+/* Bytes mapped for the table. */
+size_t vmap_table_bytes(void);
 /* The range that starts at addr, or the one whose last page is at addr; else unspecified or NULL. */
 struct vmap_area *vmap_find(uintptr_t addr);
 /* The neighbours; NULL at the window's ends. */

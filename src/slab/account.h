@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * account.h - where the objects of the caches are. All with every lock held, the per-CPU
+ * areas stopped (kmalloc/account.c).
+ */
+#ifndef SLAB_ACCOUNT_H
+#define SLAB_ACCOUNT_H
+
+#include "slab/kmem_cache.h"
+
+/* Of one cache: slabs, and objects by the place where they are. */
+struct cache_account {
+	size_t slabs;
+	size_t free; /* in slabs */
+	size_t cpu;  /* in main and spare sheaves */
+	size_t barn; /* in full sheaves of the barn, or of the deferred list */
+	size_t out;  /* the others: live, deferred, or in a thread's hands */
+};
+
+struct slab_account {
+	struct cache_account caches[KMEM_CACHES_MAX];
+	/* bytes, over all caches */
+	size_t out;
+	size_t cpu;
+	size_t barn;
+	size_t free;
+	size_t rest; /* at the ends of slabs, too little for an object */
+	/* pieces of metadata */
+	size_t sheaves;
+	size_t bitmaps;
+	size_t areas;
+};
+
+void slab_account(struct slab_account *account);
+
+/* Visit each sheaf that a CPU holds, with the objects in it. */
+void percpu_walk(void (*visit)(struct kmem_cache *cache, struct slab_sheaf *sheaf, unsigned count,
+			       void *arg),
+		 void *arg);
+
+#endif
