@@ -183,7 +183,11 @@ static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 
 struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 {
-	struct page *page = page_alloc_once(order, gfp, zeroed);
+	struct page *page;
+
+	if (should_fail(&params.fail_page_alloc, 1UL << order))
+		return NULL;
+	page = page_alloc_once(order, gfp, zeroed);
 
 	if (likely(page) || !gfpflags_allow_blocking(gfp))
 		return page;

@@ -20,6 +20,7 @@
 #include "page/meta.h"
 
 #include "lib/lock.h"
+#include "lib/param.h"
 #include "os/os.h"
 
 #include <string.h>
@@ -102,7 +103,7 @@ void *meta_alloc(size_t size, gfp_t gfp)
 	unsigned pool = pool_of(size);
 	struct meta_free *piece;
 
-	if (!lock_get(&meta_lock, gfp))
+	if (should_fail(&params.fail_meta_alloc, 1) || !lock_get(&meta_lock, gfp))
 		return NULL;
 	piece = pools[pool];
 	if (piece) {
