@@ -326,6 +326,9 @@ bool page_init(uintptr_t base, size_t size)
 {
 	static struct shrinker shrinker = { page_shrink, NULL };
 
+	/* first, so that it can be called again after a failure */
+	if (!window_init(base, size))
+		return false;
 	lock_init(&zone_lock, LOCK_RANK_ZONE);
 	meta_init();
 	for (unsigned kind = 0; kind < ARRAY_SIZE(areas); kind++)
@@ -333,7 +336,7 @@ bool page_init(uintptr_t base, size_t size)
 			list_init(&areas[kind].list[order]);
 	list_init(&offline);
 	shrinker_register(&shrinker);
-	return window_init(base, size);
+	return true;
 }
 
 void page_stat(struct page_stat *stat)
