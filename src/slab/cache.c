@@ -57,7 +57,7 @@ static unsigned capacity_for(size_t size)
 		return 12;
 	if (size >= 256)
 		return 28;
-	return 60;
+	return SHEAF_CAPACITY_MAX;
 }
 
 static uint8_t max_full_for(size_t size, unsigned capacity)
@@ -251,7 +251,7 @@ void kmem_cache_drain_all(void)
 static void drain_this_cpu(struct kmem_cache *cache)
 {
 	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
-	void *batch[UINT8_MAX];
+	void *batch[SHEAF_CAPACITY_MAX];
 	unsigned n = 0;
 
 	if (spare) {
