@@ -28,9 +28,9 @@ struct params {
 	size_t reclaim_age_ms;	 /* free memory older than this goes back */
 #ifdef DEBUG_CHECKS
 	size_t fail_seed;		   /* where chance, and the turn of errors, start */
-	struct fault_attr fail_page_alloc; /* size: granules */
-	struct fault_attr fail_meta_alloc; /* size: 1 */
-	struct fault_attr fail_syscall[NR_FAULT_CALLS]; /* by enum fault_call; size: 1 */
+	struct fault_attr fail_page_alloc; /* size: 1, as of the others */
+	struct fault_attr fail_meta_alloc;
+	struct fault_attr fail_syscall[NR_FAULT_CALLS]; /* by enum fault_call */
 #endif
 };
 

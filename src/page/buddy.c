@@ -185,7 +185,7 @@ struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 {
 	struct page *page;
 
-	if (should_fail(&params.fail_page_alloc, 1UL << order))
+	if (should_fail(&params.fail_page_alloc, 1))
 		return NULL;
 	page = page_alloc_once(order, gfp, zeroed);
 
