@@ -177,15 +177,6 @@ static void open_report(int fd)
 	CHECK(report != MAP_FAILED);
 }
 
-/* The stack grows to its size here, and not while the account is open. */
-static void touch_stack(void)
-{
-	volatile char room[512 * KIB];
-
-	for (size_t i = 0; i < sizeof(room); i += 4096)
-		room[i] = 1;
-}
-
 static bool gives_up_addresses(const struct point *point)
 {
 	return point->pattern == CHANCE || point->kind == FAULT_MMAP ||

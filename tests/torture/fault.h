@@ -29,7 +29,8 @@
 /* One line on stderr, without allocating, and the end of this process. */
 __attribute__((format(printf, 1, 2))) _Noreturn void fault_fail(const char *format, ...);
 
-extern int fault_output; /* where that goes */
+extern int fault_output;	/* where that goes */
+extern const char *fault_doing; /* what it says is being done; NULL: nothing */
 
 #define CHECK(cond)                                                                                \
 	do {                                                                                       \
@@ -49,6 +50,9 @@ struct workload {
 extern const struct workload workloads[]; /* ends with a NULL name */
 /* With nothing made to fail, every request is granted, and all of it is right. */
 void all_works(void);
+
+/* The stack grows to its size here, and not while an account is open. */
+void touch_stack(void);
 
 /* What the library holds, when nothing runs and all is trimmed. */
 struct account {

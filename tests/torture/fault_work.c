@@ -27,6 +27,7 @@ struct block {
 };
 
 int fault_output = 2;
+const char *fault_doing;
 
 _Noreturn void fault_fail(const char *format, ...)
 {
@@ -37,11 +38,21 @@ _Noreturn void fault_fail(const char *format, ...)
 	va_start(args, format);
 	n = vsnprintf(text, sizeof(text) - 1, format, args);
 	va_end(args);
+	if (fault_doing && n < (int)sizeof(text) - 1)
+		n += snprintf(text + n, sizeof(text) - 1 - (size_t)n, " in %s", fault_doing);
 	n = n > (int)sizeof(text) - 2 ? (int)sizeof(text) - 2 : n;
 	text[n++] = '\n';
 	if (write(fault_output, text, (size_t)n) != n)
 		_exit(2);
 	_exit(1);
+}
+
+void touch_stack(void)
+{
+	volatile char room[512 * KIB];
+
+	for (size_t i = 0; i < sizeof(room); i += 4096)
+		room[i] = 1;
 }
 
 static void mark(struct block *block)
