@@ -33,6 +33,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 #define GUARD_FIRST 102 /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
 #define NR_ERRORS 4
 #define NOT_A_KIND (-1)
@@ -99,6 +102,15 @@ static unsigned nr_errors(int kind)
 	return n;
 }
 
+/* Locked pages can't be discarded; pages that are not there are told by another error. */
+static long discard_error(const long args[5])
+{
+	/* an advice that changes nothing, and walks the same way */
+	long ret = arch_syscall(SYS_madvise, args[0], args[1], MADV_COLD, 0, 0, 0);
+
+	return ret == -ENOMEM ? ENOMEM : EINVAL;
+}
+
 long fail_syscall(long nr, const long args[5])
 {
 	int kind = kind_of(nr, args);
@@ -115,6 +127,8 @@ long fail_syscall(long nr, const long args[5])
 	error = errors[kind][turn % nr_errors(kind)];
 	if (error == EEXIST && !(args[3] & MAP_FIXED_NOREPLACE))
 		error = ENOMEM;
+	if (kind == FAULT_MADVISE && args[2] == MADV_DONTNEED)
+		error = discard_error(args);
 	if (nr == SYS_mremap && args[3] & MREMAP_FIXED && turn / nr_errors(kind) % 2)
 		arch_syscall(SYS_munmap, args[4], args[2], 0, 0, 0, 0);
 	return -error;

@@ -27,6 +27,7 @@
 #include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void shrink(struct vmap_area *area, size_t span)
@@ -179,28 +180,38 @@ static bool move_pages(struct vmap_area *old, struct vmap_area *to)
 	return true;
 }
 
+/* Only the last page of a range is mapped, if any: a hole, and that page to be unmapped some time. */
+static void give_up_pages(struct vmap_area *to)
+{
+	bool unmapped = vmap_unmap(to);
+	struct vmap_area *last = NULL;
+
+	lock_acquire(&vmap_lock);
+	if (!unmapped)
+		last = vmap_split(to, to->span - os_page_size, GFP_KERNEL);
+	if (last)
+		vmap_put_lazy(last, vmalloc_stamp());
+	if (unmapped || last)
+		vmap_put_hole(to);
+	else
+		to->state = VMAP_FOREIGN;
+	lock_release(&vmap_lock);
+}
+
 /*
  * After a refused move: the system may have unmapped what was at the new addresses before
  * it refused. Returns a range that is mapped, this or another; NULL: no memory.
  */
 static struct vmap_area *map_again(struct vmap_area *to, size_t span)
 {
-	int err;
+	size_t size = to->span - os_page_size;
 
-	/* an error where a page is missing; and what is there, is zero */
-	if (os_discard((void *)to->addr, to->span - os_page_size) == 0)
+	/* it reads as zero as yet: to discard it only asks whether all of it is there */
+	if (os_discard((void *)to->addr, size) != -ENOMEM)
 		return to;
-	if (!vmap_unmap(to)) {
-		/* nobody knows what is there */
-		lock_acquire(&vmap_lock);
-		to->state = VMAP_FOREIGN;
-		lock_release(&vmap_lock);
-		return vmalloc_map_new(span, 0);
-	}
-	err = vmap_map(to);
-	if (!err)
+	if (os_map_at((void *)to->addr, size) == 0)
 		return to;
-	vmalloc_give_up_addresses(to, err);
+	give_up_pages(to);
 	return vmalloc_map_new(span, 0);
 }
 
