@@ -12,6 +12,11 @@
  * its pointer finds the rest. The pointer's owner alone frees it, so no slot
  * changes under a reader who has a right to ask. No locks; any context.
  *
+ * A mapping that the system refuses to unmap (another stands beside it, the two became one
+ * VMA, and there are too many to split it) stays in its free slot, `len` telling so, and
+ * is tried again by whoever claims the slot. `map` and `len` of a free slot are read and
+ * written by its claimer alone.
+ *
  * nr_used keeps the search off everybody's way: it is counted up before a
  * pointer leaves here, so who holds one never reads 0.
  */
@@ -24,15 +29,40 @@
 
 static struct emergency_slot slots[NR_SLOTS];
 static _Atomic unsigned nr_used;
+static _Atomic unsigned nr_stuck; /* free slots whose mapping is still there */
+
+static bool slot_try_claim(struct slot *slot)
+{
+	uintptr_t unused = 0;
+
+	return atomic_load_explicit(&slot->ptr, memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong(&slot->ptr, &unused, CLAIMED);
+}
+
+static void slot_put(struct slot *slot)
+{
+	atomic_store_explicit(&slot->ptr, 0, memory_order_release);
+}
+
+/* Unmap what a claimed slot had. False: the system refuses, now as before. */
+static bool slot_unmap(struct slot *slot, bool stuck)
+{
+	if (os_unmap((void *)slot->map, slot->len) != 0)
+		return false;
+	slot->len = 0;
+	if (stuck)
+		atomic_fetch_sub(&nr_stuck, 1);
+	return true;
+}
 
 static struct emergency_slot *slot_claim(void)
 {
 	for (size_t i = 0; i < NR_SLOTS; i++) {
-		uintptr_t unused = 0;
-
-		if (atomic_load_explicit(&slots[i].ptr, memory_order_relaxed) == 0 &&
-		    atomic_compare_exchange_strong(&slots[i].ptr, &unused, CLAIMED))
+		if (!slot_try_claim(&slots[i]))
+			continue;
+		if (!slots[i].len || slot_unmap(&slots[i], true))
 			return &slots[i];
+		slot_put(&slots[i]);
 	}
 	return NULL;
 }
@@ -64,7 +94,7 @@ void *emergency_alloc(size_t size, size_t align)
 	len = align_up(size + !size + extra, os_page_size);
 	map = os_map(len);
 	if (!map) {
-		atomic_store_explicit(&slot->ptr, 0, memory_order_release);
+		slot_put(slot);
 		return NULL;
 	}
 	slot->map = (uintptr_t)map;
@@ -84,10 +114,27 @@ bool emergency_free(void *ptr)
 
 	if (!slot || !atomic_compare_exchange_strong(&slot->ptr, &expected, CLAIMED))
 		return false;
-	os_unmap((void *)slot->map, slot->len);
+	if (!slot_unmap(slot, false)) {
+		/* the pages go at least; the mapping waits for the next who claims the slot, or a trim */
+		os_discard((void *)slot->map, slot->len);
+		atomic_fetch_add(&nr_stuck, 1);
+	}
 	atomic_fetch_sub(&nr_used, 1);
-	atomic_store_explicit(&slot->ptr, 0, memory_order_release);
+	slot_put(slot);
 	return true;
+}
+
+void emergency_trim(void)
+{
+	if (likely(!atomic_load(&nr_stuck)))
+		return;
+	for (size_t i = 0; i < NR_SLOTS; i++) {
+		if (!slot_try_claim(&slots[i]))
+			continue;
+		if (slots[i].len)
+			slot_unmap(&slots[i], true);
+		slot_put(&slots[i]);
+	}
 }
 
 size_t emergency_size(const void *ptr)

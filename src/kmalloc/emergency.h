@@ -14,6 +14,8 @@
 void *emergency_alloc(size_t size, size_t align);
 /* False: not one of these. */
 bool emergency_free(void *ptr);
+/* Unmap what the system refused to unmap before. */
+void emergency_trim(void);
 /* Usable bytes; 0: not one of these. */
 size_t emergency_size(const void *ptr);
 

@@ -277,7 +277,7 @@ static void *alloc_and_copy(void *ptr, size_t old_size, size_t size)
 	if (!kmalloc_hit(size, &object))
 		object = kvmalloc_slow(size, NULL);
 	if (!object)
-		return NULL;
+		return size <= old_size ? ptr : NULL; /* what gets smaller may stay */
 	memcpy(object, ptr, min_size(old_size, size));
 	kvfree(ptr);
 	return object;
@@ -310,6 +310,7 @@ bool kmalloc_trim(void)
 	if (!kmalloc_start() || lock_in_atomic())
 		return false;
 	free_deferred();
+	emergency_trim();
 	kmem_cache_drain_all();
 	gave = reclaim_run(RECLAIM_ALL) > 0;
 	debug_valid(kmalloc_is_valid());

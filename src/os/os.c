@@ -5,6 +5,7 @@
  * Made by the raw instruction (arch/), so errno stays untouched, cancellation
  * never strikes, and a program that interposes mmap does not recurse into us.
  * No state but what the kernel told at exec; no locks; safe in a handler.
+ * In debug builds any of them can be made to fail (fail_syscall.c).
  *
  * Before libc's own start (the dynamic linker calls malloc early) environ is
  * not set yet: the initial stack, which the linker exports, has it.
@@ -13,6 +14,7 @@
 
 #include "arch/x86_64/syscall.h"
 #include "lib/port.h"
+#include "os/fail_syscall.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -54,7 +56,10 @@ extern char **environ;
 
 static long call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	return arch_syscall(nr, a, b, c, d, e, f);
+	const long args[] = { a, b, c, d, e };
+	long error = fail_syscall(nr, args);
+
+	return error ? error : arch_syscall(nr, a, b, c, d, e, f);
 }
 
 static long sys_mmap(void *addr, size_t size, int prot, int flags)

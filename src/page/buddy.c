@@ -223,7 +223,11 @@ static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 
 struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 {
-	struct page *page = page_alloc_once(order, gfp, zeroed);
+	struct page *page;
+
+	if (should_fail(&params.fail_page_alloc, 1))
+		return NULL;
+	page = page_alloc_once(order, gfp, zeroed);
 
 	if (likely(page) || !gfpflags_allow_blocking(gfp))
 		return page;
@@ -358,6 +362,9 @@ bool page_init(uintptr_t base, size_t size)
 {
 	static struct shrinker shrinker = { page_shrink, NULL };
 
+	/* first, so that it can be called again after a failure */
+	if (!window_init(base, size))
+		return false;
 	lock_init(&zone_lock, LOCK_RANK_ZONE);
 	meta_init();
 	for (unsigned kind = 0; kind < ARRAY_SIZE(areas); kind++)
@@ -365,7 +372,7 @@ bool page_init(uintptr_t base, size_t size)
 			list_init(&areas[kind].list[order]);
 	list_init(&offline);
 	shrinker_register(&shrinker);
-	return window_init(base, size);
+	return true;
 }
 
 void page_stat(struct page_stat *stat)

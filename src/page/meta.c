@@ -27,6 +27,7 @@
 
 #include "lib/lock.h"
 #include "lib/valid.h"
+#include "lib/param.h"
 #include "os/os.h"
 #include "page/page_internal.h"
 #include "page/valid.h"
@@ -128,7 +129,7 @@ void *meta_alloc(size_t size, gfp_t gfp)
 	unsigned pool = pool_of(size);
 	struct meta_free *piece;
 
-	if (!lock_get(&meta_lock, gfp))
+	if (should_fail(&params.fail_meta_alloc, 1) || !lock_get(&meta_lock, gfp))
 		return NULL;
 	piece = pools[pool];
 	if (!piece && atomic_load_explicit(&deferred[pool], memory_order_relaxed))

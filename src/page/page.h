@@ -63,7 +63,10 @@ struct page_window {
 
 extern struct page_window window hidden;
 
-/* [start] Choose the window, `size` bytes after `base` are left to it. False: no memory. */
+/*
+ * [start] Choose the window, `size` bytes after `base` are left to it. False: no memory, and
+ * nothing done: it may be tried again.
+ */
 bool page_init(uintptr_t base, size_t size);
 
 static always_inline size_t page_granule_of(const void *ptr)

@@ -69,7 +69,7 @@ static unsigned capacity_for(size_t size)
 		return 28;
 	if (size > 256)
 		return 60;
-	return 124;
+	return SHEAF_CAPACITY_MAX;
 }
 
 static uint8_t max_full_for(size_t size, unsigned capacity)
@@ -289,7 +289,7 @@ void kmem_cache_drain_all(void)
 static void drain_this_cpu(struct kmem_cache *cache)
 {
 	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
-	void *batch[UINT8_MAX];
+	void *batch[SHEAF_CAPACITY_MAX];
 	unsigned n = 0;
 
 	if (spare) {

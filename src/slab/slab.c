@@ -167,7 +167,7 @@ static unsigned take_batch(struct kmem_cache *cache, void **out, unsigned n, gfp
 
 unsigned slab_refill(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
 {
-	void *batch[UINT8_MAX];
+	void *batch[SHEAF_CAPACITY_MAX];
 	bool zeroed;
 	unsigned n = take_batch(cache, batch, cache->batch, gfp, &zeroed);
 
@@ -224,7 +224,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 
 bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_t gfp)
 {
-	struct page *gone[UINT8_MAX];
+	struct page *gone[SHEAF_CAPACITY_MAX];
 	unsigned nr_gone = 0;
 
 	if (!lock_get(&cache->lock, gfp))

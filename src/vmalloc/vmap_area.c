@@ -208,7 +208,7 @@ void vmap_join(struct vmap_area *area, struct vmap_area *upper)
 	if (upper->moved)
 		vmap_moved_put();
 	upper->addr = 0; /* a stale entry must not match */
-	meta_free(upper, sizeof(*upper), GFP_ATOMIC);
+	meta_free(upper, sizeof(*upper), GFP_KERNEL);
 }
 
 void vmap_put_hole(struct vmap_area *area)

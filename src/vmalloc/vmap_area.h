@@ -73,7 +73,7 @@ void vmap_isolate(struct vmap_area *area);
 struct vmap_area *vmap_split(struct vmap_area *area, size_t span, gfp_t gfp);
 /* Are these two lazy ranges, of which `upper` follows, alike, so that they may be joined? NULL: no. */
 bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper);
-/* Join `upper`, which follows `area`, to it; both MOVING or BUSY; `upper` is gone. */
+/* Join `upper`, which follows `area`, to it; both MOVING or BUSY; `upper` is gone. May block. */
 void vmap_join(struct vmap_area *area, struct vmap_area *upper);
 /* Put a MOVING range on the lists of a state. Holes join their like. */
 void vmap_put_lazy(struct vmap_area *area, uint32_t stamp);

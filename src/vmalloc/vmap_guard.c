@@ -16,6 +16,7 @@
 
 #include "os/os.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #define GAPS_MAX 16384
@@ -50,7 +51,9 @@ static void gap_gone(struct vmap_area *area)
 int vmap_map(struct vmap_area *area)
 {
 	bool gap = atomic_load_explicit(&no_marks, memory_order_relaxed) && gap_allowed();
-	int err = os_map_at((void *)area->addr, area->span - (gap ? os_page_size : 0));
+	size_t size = area->span - (gap ? os_page_size : 0);
+	/* a single page, by which an area grows, is its new gap: there is nothing to map */
+	int err = size ? os_map_at((void *)area->addr, size) : 0;
 
 	if (err == 0 && gap)
 		gap_made(area);
@@ -62,11 +65,15 @@ void vmap_guard_install(struct vmap_area *area)
 	if (area->guard != VMAP_GUARD_NONE)
 		return;
 	if (!area->moved && !atomic_load_explicit(&no_marks, memory_order_relaxed)) {
-		if (os_guard_install(guard_page(area), os_page_size) == 0) {
+		int err = os_guard_install(guard_page(area), os_page_size);
+
+		if (err == 0) {
 			area->guard = VMAP_GUARD_MARK;
 			return;
 		}
-		atomic_store_explicit(&no_marks, true, memory_order_relaxed);
+		/* any other error is of this moment */
+		if (err == -EINVAL)
+			atomic_store_explicit(&no_marks, true, memory_order_relaxed);
 	}
 	if (gap_allowed() && os_unmap(guard_page(area), os_page_size) == 0)
 		gap_made(area);
@@ -90,16 +97,34 @@ bool vmap_guard_remove(struct vmap_area *area)
 	}
 }
 
-bool vmap_unmap(struct vmap_area *area)
+size_t vmap_make_whole(struct vmap_area *area)
 {
-	if (os_unmap((void *)area->addr, area->span) != 0)
-		return false;
+	if (area->guard == VMAP_GUARD_MARK && !vmap_guard_remove(area))
+		return 0;
+	/* behind a moved range the last page is another VMA, which goes without a split */
+	if (area->guard == VMAP_GUARD_NONE && area->moved) {
+		if (os_unmap(guard_page(area), os_page_size) != 0)
+			return 0;
+		gap_made(area);
+	}
+	return area->span - (area->guard == VMAP_GUARD_GAP ? os_page_size : 0);
+}
+
+void vmap_unmapped(struct vmap_area *area)
+{
 	if (area->guard == VMAP_GUARD_GAP)
 		gap_gone(area);
 	area->guard = VMAP_GUARD_NONE;
 	if (area->moved)
 		vmap_moved_put();
 	area->moved = false;
+}
+
+bool vmap_unmap(struct vmap_area *area)
+{
+	if (os_unmap((void *)area->addr, area->span) != 0)
+		return false;
+	vmap_unmapped(area);
 	return true;
 }
 
