@@ -37,7 +37,7 @@ static struct lock meta_lock;
 static struct meta_free *pools[NR_POOLS];
 static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
-static size_t mapped;
+static size_t mapped; /* also read without the lock */
 
 void meta_init(void)
 {
@@ -86,7 +86,7 @@ static void *cut_locked(size_t size, gfp_t gfp)
 		retire_region_locked();
 		region = fresh;
 		region_left = MAP_GROW;
-		mapped += MAP_GROW;
+		__atomic_store_n(&mapped, mapped + MAP_GROW, __ATOMIC_RELAXED);
 		pad = 0;
 	}
 
@@ -130,5 +130,5 @@ void meta_free(void *ptr, size_t size, gfp_t gfp)
 
 size_t meta_bytes(void)
 {
-	return mapped;
+	return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
 }
