@@ -33,7 +33,7 @@ size_t shrink(struct op *ops, size_t count, shrink_fails fails, void *arg, unsig
 
 			memcpy(candidate, ops, at * sizeof(*ops));
 			memcpy(candidate + at, ops + at + cut, (count - at - cut) * sizeof(*ops));
-			if (!fails(candidate, count - cut, arg)) {
+			if (cut == count || !fails(candidate, count - cut, arg)) {
 				at += piece;
 				continue;
 			}

@@ -62,6 +62,7 @@ struct options {
 
 static struct options options = { .seconds = 10, .seed = 1, .ops = 20000, .out = "." };
 static struct op ops[MAX_OPS];
+static char self[4096]; /* this program's file */
 
 static void die_of(const char *what)
 {
@@ -123,9 +124,8 @@ static int run_round(uint64_t seed, unsigned variation, const char *file, bool q
 			dup2(null, 2);
 		set_variation(variation);
 		alarm(ROUND_TIMEOUT);
-		execl("/proc/self/exe", ROUND_NAME, "--inside", "--seed", seed_text, "--ops",
-		      ops_text, "--variation", variation_text, file ? "--replay" : NULL, file,
-		      (char *)NULL);
+		execl(self, ROUND_NAME, "--inside", "--seed", seed_text, "--ops", ops_text,
+		      "--variation", variation_text, file ? "--replay" : NULL, file, (char *)NULL);
 		_exit(127);
 	}
 	while (waitpid(pid, &status, 0) != pid)
@@ -181,10 +181,9 @@ static void report(uint64_t seed, unsigned round, unsigned variation)
 {
 	struct candidate candidate = { .variation = variation };
 	const char *preload = getenv("LD_PRELOAD"), *cmdline = getenv("KMALLOC_CMDLINE");
-	char self[4096] = "model", comment[256];
+	char comment[256];
 	size_t count = options.ops;
 
-	(void)!readlink("/proc/self/exe", self, sizeof(self) - 1);
 	ops_generate(ops, count, seed, true);
 	snprintf(candidate.file, sizeof(candidate.file), "%s/model-%" PRIu64 "-%u.ops", options.out,
 		 options.seed, round);
@@ -331,5 +330,7 @@ int main(int argc, char **argv)
 		usage(2);
 	if (options.inside)
 		run_inside();
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0)
+		die_of("/proc/self/exe");
 	return options.replay ? replay() : run_rounds();
 }
