@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS 6
+#define THREADS 6U
 #define SLOTS 64
 #define MAILBOXES 16
 
