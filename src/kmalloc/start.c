@@ -40,11 +40,20 @@
 
 #define GIB (1UL << 30)
 #define TIB (1UL << 40)
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer has its own tables there: what it watches has to lie below 512 GiB */
+#define LAYOUT_BASE (64 * GIB)
+#define LAYOUT_RANDOM 1
+#define LAYOUT_END (448 * GIB)
+#define SLABS_MIN (64 * GIB)
+#define SLABS_MAX (64 * GIB)
+#else
 #define LAYOUT_BASE (16 * TIB)
 #define LAYOUT_RANDOM 8192 /* GiB */
 #define LAYOUT_END (80 * TIB)
 #define SLABS_MIN TIB
 #define SLABS_MAX (16 * TIB)
+#endif
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;

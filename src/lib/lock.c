@@ -136,7 +136,7 @@ void lock_fork_parent(void)
 {
 	/* in list order too: nobody can wait for two of them */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!lock->forked || !lock_is_mine(lock))
+		if (!lock_is_mine(lock) || !lock->forked)
 			continue;
 		lock->forked = false;
 		fork_taken--;
@@ -155,7 +155,7 @@ void lock_fork_child(void)
 			lock_note_held(lock, -1);
 #endif
 		lock->forked = false;
-		lock->owner = NULL;
+		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	}
 	lock_depth -= fork_taken;

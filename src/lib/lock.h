@@ -13,8 +13,9 @@
  * of its own thread with the count at 0.
  *
  * Word: 0 free, 1 held, 2 held and somebody may sleep. Owner: the holder's
- * thread pointer, written by the holder only; read by the holder's thread to
- * recognise itself (fork in a handler), by debug builds, and by nobody else.
+ * thread pointer, written by the holder only; read by any thread that asks whether it is
+ * the holder itself (a try in a handler, fork in a handler, debug builds). Another thread's
+ * value, or one that is about to change, is never its own, so the accesses are relaxed.
  *
  * LOCK ORDER: a thread that holds a lock may wait only for one of a higher
  * rank. Debug builds (-Ddebug_checks=true) check it at each acquisition; a try
@@ -62,7 +63,7 @@ void lock_note_held(const struct lock *lock, int delta);
 
 static inline bool lock_is_mine(const struct lock *lock)
 {
-	return lock->owner == __builtin_thread_pointer();
+	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == __builtin_thread_pointer();
 }
 
 #ifdef DEBUG_CHECKS
@@ -76,7 +77,7 @@ static inline void lock_assert_held(const struct lock *lock)
 
 static inline void lock_taken(struct lock *lock)
 {
-	lock->owner = __builtin_thread_pointer();
+	__atomic_store_n(&lock->owner, __builtin_thread_pointer(), __ATOMIC_RELAXED);
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, 1);
 #endif
@@ -123,7 +124,7 @@ static inline void lock_release(struct lock *lock)
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, -1);
 #endif
-	lock->owner = NULL;
+	__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 	/* pairs with the acquire in lock_try() and lock_acquire() */
 	if (unlikely(atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2))
 		lock_wake(lock);

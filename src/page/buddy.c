@@ -66,7 +66,7 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 {
 	struct free_area *area = area_of(state);
 
-	page->state = (uint8_t)state;
+	page_set_state(page, state);
 	page->order = (uint8_t)order;
 	list_add(&page->list, &area->list[order]);
 	area->nonempty |= 1U << order;
@@ -76,25 +76,25 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 
 static void take_block_locked(struct page *page)
 {
-	struct free_area *area = area_of(page->state);
+	struct free_area *area = area_of(page_state(page));
 	unsigned order = page->order;
 
 	list_del(&page->list);
 	if (list_empty(&area->list[order]))
 		area->nonempty &= ~(1U << order);
 	area->bytes -= block_bytes(order);
-	page->state = PAGE_NONE;
+	page_set_state(page, PAGE_NONE);
 }
 
 /* Put a block on its list, joined with its buddy as long as that is alike. */
 static void merge_block_locked(struct page *page, unsigned order, enum page_state state)
 {
 	lock_assert_held(&zone_lock);
-	page->state = PAGE_NONE;
+	page_set_state(page, PAGE_NONE);
 	while (order < MAX_ORDER) {
 		struct page *buddy = page_of_granule(page->granule ^ (1U << order));
 
-		if (buddy->state != state || buddy->order != order)
+		if (page_state(buddy) != state || buddy->order != order)
 			break;
 		take_block_locked(buddy);
 		if (buddy->granule < page->granule) {
@@ -119,7 +119,7 @@ static void split_block_locked(struct page *page, unsigned order, enum page_stat
 		add_block_locked(rest, half, state);
 	}
 	page->order = (uint8_t)order;
-	page->state = PAGE_BUSY;
+	page_set_state(page, PAGE_BUSY);
 }
 
 static struct page *take_fitting_locked(unsigned order, bool *zeroed)
@@ -133,8 +133,8 @@ static struct page *take_fitting_locked(unsigned order, bool *zeroed)
 		unsigned found = (unsigned)__builtin_ctz(fitting);
 		struct page *page = list_first_entry(&areas[kind].list[found], struct page, list);
 
-		*zeroed = page->state == PAGE_CLEAN;
-		split_block_locked(page, order, page->state);
+		*zeroed = page_state(page) == PAGE_CLEAN;
+		split_block_locked(page, order, page_state(page));
 		return page;
 	}
 	return NULL;
@@ -254,7 +254,7 @@ void page_free(struct page *page, gfp_t gfp)
 void page_set_owner(const struct page *page, uint8_t owner)
 {
 	for (size_t i = 0; i < 1UL << page->order; i++)
-		window.kmap[page->granule + i] = owner;
+		__atomic_store_n(&window.kmap[page->granule + i], owner, __ATOMIC_RELAXED);
 }
 
 /* May this dirty block go now? */
@@ -287,7 +287,7 @@ static unsigned isolate_locked(enum page_purge what, struct page **batch)
 			if (!purge_due_locked(page, what))
 				break;
 			take_block_locked(page);
-			page->state = PAGE_BUSY;
+			page_set_state(page, PAGE_BUSY);
 			batch[n++] = page;
 		}
 	}

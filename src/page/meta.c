@@ -44,7 +44,7 @@ static struct meta_free *pools[NR_POOLS];
 static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
 static struct meta_region *regions; /* all of them; NULL: none yet */
-static size_t mapped;
+static size_t mapped; /* also read without the lock */
 
 /* Pieces freed where meta_lock could not be had; no lock. */
 static _Atomic(struct meta_free *) deferred[NR_POOLS];
@@ -93,7 +93,7 @@ static void start_region_locked(char *fresh)
 	regions = link;
 	region = fresh;
 	region_left = META_REGION_USABLE;
-	mapped += MAP_GROW;
+	__atomic_store_n(&mapped, mapped + MAP_GROW, __ATOMIC_RELAXED);
 }
 
 static void *cut_locked(size_t size, gfp_t gfp)
@@ -174,7 +174,7 @@ void meta_free(void *ptr, size_t size, gfp_t gfp)
 
 size_t meta_bytes(void)
 {
-	return mapped;
+	return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
 }
 
 void meta_view(struct meta_view *view)

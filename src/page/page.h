@@ -89,13 +89,27 @@ static always_inline unsigned page_owner(const void *ptr)
 
 	if (unlikely(granule >= __atomic_load_n(&window.nr_granules, __ATOMIC_RELAXED)))
 		return 0;
-	return window.kmap[granule];
+	return __atomic_load_n(&window.kmap[granule], __ATOMIC_RELAXED);
 }
 
 /* The descriptor of a granule below nr_granules that has, or had, an owner. */
 static inline struct page *page_of_granule(size_t granule)
 {
 	return &window.sections[granule / SECTION_GRANULES][granule % SECTION_GRANULES];
+}
+
+/*
+ * The state of a granule. A merge looks at its buddy's under the zone's lock, while slab/ makes a slab of that
+ * without it; any value that it may find so (SLAB, BUSY) says "not free".
+ */
+static inline enum page_state page_state(const struct page *page)
+{
+	return (enum page_state)__atomic_load_n(&page->state, __ATOMIC_RELAXED);
+}
+
+static inline void page_set_state(struct page *page, enum page_state state)
+{
+	__atomic_store_n(&page->state, (uint8_t)state, __ATOMIC_RELAXED);
 }
 
 static inline void *page_address(const struct page *page)

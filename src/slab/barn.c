@@ -16,6 +16,12 @@
 #include "lib/valid.h"
 #include "slab/valid.h"
 
+/* The counts are read without the lock, as a hint: so they are stored whole. */
+static void count(unsigned *nr, int delta)
+{
+	__atomic_store_n(nr, *nr + (unsigned)delta, __ATOMIC_RELAXED);
+}
+
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct barn *barn = &cache->barn;
@@ -26,7 +32,7 @@ struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 	sheaf = barn->full;
 	if (sheaf) {
 		barn->full = sheaf->next;
-		barn->nr_full--;
+		count(&barn->nr_full, -1);
 		if (barn->nr_full < barn->low_full)
 			barn->low_full = barn->nr_full;
 	}
@@ -45,7 +51,7 @@ struct slab_sheaf *barn_get_empty(struct kmem_cache *cache, gfp_t gfp)
 	sheaf = barn->empty;
 	if (sheaf) {
 		barn->empty = sheaf->next;
-		barn->nr_empty--;
+		count(&barn->nr_empty, -1);
 	}
 	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
@@ -63,7 +69,7 @@ bool barn_put_full(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp
 	if (room) {
 		sheaf->next = barn->full;
 		barn->full = sheaf;
-		barn->nr_full++;
+		count(&barn->nr_full, 1);
 	}
 	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
@@ -81,7 +87,7 @@ bool barn_put_empty(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gf
 	if (room) {
 		sheaf->next = barn->empty;
 		barn->empty = sheaf;
-		barn->nr_empty++;
+		count(&barn->nr_empty, 1);
 	}
 	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
@@ -100,7 +106,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		struct slab_sheaf *sheaf = barn->full;
 
 		barn->full = sheaf->next;
-		barn->nr_full--;
+		count(&barn->nr_full, -1);
 		sheaf->next = list;
 		list = sheaf;
 	}
@@ -108,7 +114,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		struct slab_sheaf *sheaf = barn->empty;
 
 		barn->empty = sheaf->next;
-		barn->nr_empty--;
+		count(&barn->nr_empty, -1);
 		sheaf->next = list;
 		list = sheaf;
 	}

@@ -95,7 +95,8 @@ static void area_init(uintptr_t *area)
 {
 	for (size_t slot = 0; slot < KMEM_CACHES_MAX; slot++) {
 		area[PERCPU_MAIN + slot] = (uintptr_t)&zero_sheaf[1];
-		area[PERCPU_SPARE + slot] = 0;
+		/* percpu_take_spare() looks before it has the area */
+		__atomic_store_n(&area[PERCPU_SPARE + slot], 0, __ATOMIC_RELAXED);
 	}
 }
 
@@ -207,7 +208,7 @@ static bool populate_locked(unsigned index, gfp_t gfp)
 		area_init(area);
 		areas[index] = (uintptr_t)area - (uintptr_t)&percpu;
 		if (index >= nr_areas)
-			nr_areas = index + 1;
+			__atomic_store_n(&nr_areas, index + 1, __ATOMIC_RELAXED);
 		__atomic_store_n(&percpu.backing[index], areas[index], __ATOMIC_RELEASE);
 	}
 	publish_locked(index);
@@ -326,7 +327,7 @@ static bool locked_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, g
 	bool same = area[word] == expected;
 
 	if (same)
-		area[word] = desired;
+		__atomic_store_n(&area[word], desired, __ATOMIC_RELAXED);
 	lock_release(&area_locks[index]);
 	return same;
 }
@@ -553,7 +554,7 @@ bool percpu_diverted(void)
 
 unsigned percpu_nr_areas(void)
 {
-	return nr_areas;
+	return __atomic_load_n(&nr_areas, __ATOMIC_RELAXED);
 }
 
 void percpu_vfork_child(void)

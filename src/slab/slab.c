@@ -55,7 +55,7 @@ static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 	if (slab->bitmap != slab->own_bits)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
-	slab->state = PAGE_BUSY;
+	page_set_state(slab, PAGE_BUSY);
 	page_free(slab, gfp);
 }
 
@@ -79,7 +79,7 @@ static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 	slab->inuse = 0;
 	slab->virgin = 0;
 	slab->zeroed = zeroed;
-	slab->state = PAGE_SLAB;
+	page_set_state(slab, PAGE_SLAB);
 	page_set_owner(slab, cache->index);
 	return slab;
 }
@@ -200,7 +200,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 	unsigned index = kmem_cache_object_index(cache, offset);
 
 	lock_assert_held(&cache->lock);
-	if (unlikely(slab->state != PAGE_SLAB || slab->cache != cache->index))
+	if (unlikely(page_state(slab) != PAGE_SLAB || slab->cache != cache->index))
 		die("BUG %s: Object already free: %p, and its slab is gone (double free)",
 		    cache->name, object);
 	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))

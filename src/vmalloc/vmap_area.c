@@ -17,6 +17,10 @@
  *    trusted; structs are type-stable, so reading a stale one is harmless;
  *  - two holes are never neighbours.
  *
+ * Without the lock (vmap_find() of an address that the caller owns, or that is nobody's): the top, the
+ * leaves and the entries are read and written whole; an owner's entry is written by no one else, and what is
+ * found for any other address is compared only.
+ *
  * Leaves of the table cover LEAF_BYTES of the window and are mapped when first
  * needed (2 MiB of address space each; only entries in use become resident).
  */
@@ -88,7 +92,9 @@ static struct bins *bins_of(enum vmap_state state)
 
 static struct vmap_area **leaf_entry(uintptr_t addr)
 {
-	struct vmap_area **leaf = leaves[(addr - vmap_base) >> LEAF_SHIFT];
+	/* pairs with leaf_prepare() */
+	struct vmap_area **leaf =
+		__atomic_load_n(&leaves[(addr - vmap_base) >> LEAF_SHIFT], __ATOMIC_ACQUIRE);
 
 	return leaf ? &leaf[((addr - vmap_base) & (LEAF_BYTES - 1)) >> os_page_shift] : NULL;
 }
@@ -101,8 +107,12 @@ static bool leaf_prepare(uintptr_t addr, gfp_t gfp)
 		return true;
 	if (!gfpflags_allow_blocking(gfp))
 		return false;
-	*leaf = os_map((LEAF_BYTES >> os_page_shift) * sizeof(void *));
-	return *leaf != NULL;
+
+	struct vmap_area **fresh = os_map((LEAF_BYTES >> os_page_shift) * sizeof(void *));
+
+	/* pairs with leaf_entry(), which may look without the lock */
+	__atomic_store_n(leaf, fresh, __ATOMIC_RELEASE);
+	return fresh != NULL;
 }
 
 /* Make sure that the entries of a range can be written. */
@@ -111,10 +121,16 @@ static bool table_prepare(uintptr_t addr, size_t span, gfp_t gfp)
 	return leaf_prepare(addr, gfp) && leaf_prepare(addr + span - os_page_size, gfp);
 }
 
+static void top_raise(size_t bytes)
+{
+	__atomic_store_n(&vmap_top, vmap_top + bytes, __ATOMIC_RELAXED);
+}
+
 static void table_set(struct vmap_area *area)
 {
-	*leaf_entry(area->addr) = area;
-	*leaf_entry(area->addr + area->span - os_page_size) = area;
+	__atomic_store_n(leaf_entry(area->addr), area, __ATOMIC_RELAXED);
+	__atomic_store_n(leaf_entry(area->addr + area->span - os_page_size), area,
+			 __ATOMIC_RELAXED);
 }
 
 size_t vmap_table_bytes(void)
@@ -134,7 +150,7 @@ struct vmap_area *vmap_find(uintptr_t addr)
 	if (addr < vmap_base || addr >= __atomic_load_n(&vmap_top, __ATOMIC_RELAXED))
 		return NULL;
 	entry = leaf_entry(addr);
-	return entry ? *entry : NULL;
+	return entry ? __atomic_load_n(entry, __ATOMIC_RELAXED) : NULL;
 }
 
 struct vmap_area *vmap_next(const struct vmap_area *area)
@@ -166,6 +182,11 @@ static void bin_del(struct vmap_area *area)
 		bins->nonempty[bin / 64] &= ~(1UL << (bin % 64));
 }
 
+static void count_holes(int delta)
+{
+	__atomic_store_n(&vmap_nr_holes, vmap_nr_holes + (size_t)delta, __ATOMIC_RELAXED);
+}
+
 void vmap_isolate(struct vmap_area *area)
 {
 	bin_del(area);
@@ -175,7 +196,7 @@ void vmap_isolate(struct vmap_area *area)
 			vmap_lazy_bytes -= area->span;
 		list_del(&area->age);
 	} else {
-		vmap_nr_holes--;
+		count_holes(-1);
 	}
 	area->state = VMAP_MOVING;
 }
@@ -229,7 +250,7 @@ void vmap_put_hole(struct vmap_area *area)
 		area = prev;
 	}
 	area->state = VMAP_HOLE;
-	vmap_nr_holes++;
+	count_holes(1);
 	bin_add(area);
 	debug_valid(vmap_area_is_valid(area));
 }
@@ -370,14 +391,14 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp)
 		area = area_create(vmap_top, skip, gfp);
 		if (!area)
 			return NULL;
-		vmap_top += skip;
+		top_raise(skip);
 		table_set(area);
 		vmap_put_hole(area);
 	}
 	area = area_create(vmap_top, span, gfp);
 	if (!area)
 		return NULL;
-	vmap_top += span;
+	top_raise(span);
 	table_set(area);
 	debug_valid(vmap_area_is_valid(area));
 	return area;

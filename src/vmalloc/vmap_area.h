@@ -46,7 +46,7 @@ extern struct lock vmap_lock;
 extern uintptr_t vmap_base, vmap_top, vmap_end;
 extern size_t vmap_lazy_bytes; /* of LAZY ranges that are not zeroed */
 extern size_t vmap_nr_lazy;
-extern size_t vmap_nr_holes;
+extern size_t vmap_nr_holes; /* also read without the lock, as a hint */
 extern struct list_head vmap_age;
 
 void vmap_area_init(uintptr_t base, size_t size);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lock.c - locks: exclusion under contention, tries, and fork with locks held by others and by oneself.
+ */
+#include "unit.h"
+
+#include "lib/lock.h"
+
+#include <pthread.h>
+
+#define THREADS 8
+#define ROUNDS 20000
+
+static struct lock low, high;
+static unsigned long counter;
+static _Atomic int step;
+
+static void wait_for(int wanted)
+{
+	while (atomic_load(&step) < wanted)
+		usleep(100);
+}
+
+static void init(void)
+{
+	/* not in the order of ranks: the list puts them there */
+	lock_init(&high, LOCK_RANK_META);
+	lock_init(&low, LOCK_RANK_BARN);
+}
+
+static void *count(void *arg)
+{
+	for (int i = 0; i < ROUNDS; i++) {
+		lock_acquire(&low);
+		counter++;
+		if (i % 1000 == 0)
+			usleep(50); /* others spin, then sleep */
+		lock_release(&low);
+	}
+	return arg;
+}
+
+static void threads_exclude_each_other(void)
+{
+	pthread_t threads[THREADS];
+
+	init();
+	for (int i = 0; i < THREADS; i++)
+		CHECK(pthread_create(&threads[i], NULL, count, NULL) == 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(counter, THREADS * ROUNDS);
+	CHECK(!lock_in_atomic());
+}
+
+static void *hold(void *arg)
+{
+	lock_acquire(&low);
+	atomic_store(&step, 1);
+	wait_for(2);
+	lock_release(&low);
+	atomic_store(&step, 3);
+	return arg;
+}
+
+static void try_of_a_held_lock_fails_and_counts_nothing(void)
+{
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
+	wait_for(1);
+	CHECK(!lock_try(&low) && !lock_get(&low, GFP_ATOMIC));
+	CHECK(!lock_in_atomic() && !lock_is_mine(&low));
+	atomic_store(&step, 2);
+	wait_for(3);
+	CHECK(lock_get(&low, GFP_ATOMIC) && lock_is_mine(&low) && lock_in_atomic());
+	/* one's own: no use in trying */
+	CHECK(!lock_get(&low, GFP_ATOMIC));
+	lock_release(&low);
+	pthread_join(thread, NULL);
+}
+
+static void take_both(void *arg)
+{
+	(void)arg;
+	lock_fork_child();
+	CHECK(!lock_in_atomic());
+	lock_acquire(&low);
+	lock_acquire(&high);
+	lock_release(&high);
+	lock_release(&low);
+}
+
+static void fork_leaves_all_locks_free_on_both_sides(void)
+{
+	init();
+	lock_fork_prepare();
+	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
+	CHECK_EQ(unit_child(take_both, NULL).status, 0);
+	lock_fork_parent();
+	CHECK(!lock_in_atomic());
+	CHECK(lock_try(&high));
+	lock_release(&high);
+}
+
+static void child_of_a_holder(void *arg)
+{
+	(void)arg;
+	lock_fork_child();
+	/* the interrupted code goes on here too: its lock is its own, the other's is free */
+	CHECK(lock_is_mine(&high) && !lock_is_mine(&low));
+	lock_release(&high);
+	CHECK(lock_try(&low));
+	lock_release(&low);
+	CHECK(!lock_in_atomic());
+}
+
+/* As in a signal handler that interrupted the holder of one lock, while another thread holds the other. */
+static void fork_under_a_lock_leaves_it_to_its_holder(void)
+{
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
+	wait_for(1);
+	CHECK(lock_try(&high));
+	lock_fork_prepare();
+	CHECK(!lock_is_mine(&low));
+	CHECK_EQ(unit_child(child_of_a_holder, NULL).status, 0);
+	lock_fork_parent();
+	CHECK(lock_is_mine(&high));
+	lock_release(&high);
+	CHECK(!lock_in_atomic());
+	atomic_store(&step, 2);
+	pthread_join(thread, NULL);
+	CHECK(lock_try(&low));
+	lock_release(&low);
+}
+
+int main(void)
+{
+	static const struct unit_case tests[] = {
+		UNIT_TEST_RAW(threads_exclude_each_other),
+		UNIT_TEST_RAW(try_of_a_held_lock_fails_and_counts_nothing),
+		UNIT_TEST_RAW(fork_leaves_all_locks_free_on_both_sides),
+		UNIT_TEST_RAW(fork_under_a_lock_leaves_it_to_its_holder),
+	};
+
+	return UNIT_MAIN(tests);
+}
