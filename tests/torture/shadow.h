@@ -99,6 +99,14 @@ static inline void shadow_release(const void *block, size_t size, unsigned char 
 	shadow_change(block, size, owner, 0, "release: somebody took part of a live block");
 }
 
+/* Give the shadow's own memory back. Only while nobody claims anything. */
+static inline void shadow_forget(void)
+{
+	for (size_t i = 0; i < SHADOW_LEAVES; i++)
+		if (atomic_load(&shadow_leaves[i]))
+			madvise(atomic_load(&shadow_leaves[i]), SHADOW_LEAF_BYTES, MADV_DONTNEED);
+}
+
 /*
  * Blocks that are stamped and claimed. The mark follows from the token of the stamp, so a
  * block whose content was replaced by another whole stamp is seen too.
