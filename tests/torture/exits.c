@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define NR_THREADS 8
@@ -244,8 +245,10 @@ static const struct way {
 static int run_and_end(const struct way *way)
 {
 	struct sigaction action = { .sa_handler = exit_here };
+	struct rlimit none = { 0, 0 };
 	uint64_t state = seed | 1;
 
+	setrlimit(RLIMIT_CORE, &none); /* it dies on purpose */
 	alarm(RUN_SECONDS);
 	hold();
 	sigaction(SIGUSR1, &action, NULL);
