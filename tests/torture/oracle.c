@@ -22,6 +22,8 @@
 #define SHELF 1024
 #define MAX_THREADS 512
 #define OWN 24
+#define BURST 40 /* less than a sheaf and more than half of one */
+#define BURST_ROUNDS 25
 #define KEPT 4		       /* blocks of a thread's handler */
 #define MAX_LIVE (192UL << 20) /* bytes; beyond it blocks are only freed */
 #define MAX_LOST (256UL << 10) /* what the C library keeps of that many threads */
@@ -37,7 +39,8 @@ static _Atomic int stop;
 static int nr_threads;
 static _Atomic size_t live;
 static _Atomic unsigned char class_seen[CLASSES]; /* by usable size */
-static _Atomic unsigned long nr_blocks, nr_trims, nr_moves, nr_signals, nr_handed, nr_born;
+static _Atomic unsigned long nr_blocks, nr_trims, nr_moves, nr_signals, nr_handed, nr_born,
+	nr_bursts;
 
 /* Of each thread: what its handler has, and when it may not come any more. */
 static __thread struct {
@@ -121,11 +124,37 @@ static void *change(uint64_t *state, void *block, const char *where)
 	return block;
 }
 
+/*
+ * As fast as it goes, so that a drain meets threads in the midst of the hit path: small blocks of one
+ * size, claimed but not stamped.
+ */
+static void burst(uint64_t *state)
+{
+	void *blocks[BURST];
+	size_t size = 16 + next_random(state) % 112;
+	unsigned char owner = (unsigned char)(1 + next_random(state) % 255);
+
+	for (int round = 0; round < BURST_ROUNDS; round++) {
+		for (int i = 0; i < BURST; i++) {
+			blocks[i] = malloc(size);
+			CHECK(blocks[i] != NULL);
+			shadow_claim(blocks[i], size, owner);
+		}
+		for (int i = 0; i < BURST; i++) {
+			shadow_release(blocks[i], size, owner);
+			free(blocks[i]);
+		}
+	}
+	atomic_fetch_add_explicit(&nr_bursts, 1, memory_order_relaxed);
+}
+
 static void work(uint64_t *state, void **own)
 {
 	unsigned k = (unsigned)(next_random(state) % OWN);
 	uint64_t r = next_random(state);
 
+	if (r % 256 == 255)
+		burst(state);
 	if (!own[k]) {
 		if (atomic_load_explicit(&live, memory_order_relaxed) < MAX_LIVE)
 			own[k] = get(state);
@@ -242,7 +271,8 @@ static void *trimmer(void *unused)
 	while (!atomic_load(&stop)) {
 		malloc_trim(0);
 		atomic_fetch_add(&nr_trims, 1);
-		sleep_us(200);
+		if (nr_threads % 3 != 2)
+			sleep_us(200);
 	}
 	return unused;
 }
@@ -341,9 +371,9 @@ int main(int argc, char **argv)
 		     stress_seed_text);
 	CHECK(nr_trims && nr_moves && nr_signals && nr_handed && nr_born);
 	say_to(1,
-	       "%u rounds, %lu blocks in %u size classes and areas, %lu handed over, %lu trims, "
+	       "%u rounds, %lu blocks in %u size classes and areas, %lu handed over, %lu bursts, %lu trims, "
 	       "%lu moves, %lu signals, %lu short-lived threads, %zd bytes out more than at first",
-	       rounds, nr_blocks, count_classes(), nr_handed, nr_trims, nr_moves, nr_signals,
-	       nr_born, (ssize_t)(out - first));
+	       rounds, nr_blocks, count_classes(), nr_handed, nr_bursts, nr_trims, nr_moves,
+	       nr_signals, nr_born, (ssize_t)(out - first));
 	return 0;
 }
