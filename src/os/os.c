@@ -44,6 +44,7 @@
 #endif
 #define PORT_DUP_FROM 100	  /* away from the numbers that programs count on */
 #define RSEQ_FEATURE_SIZE_AUXV 27 /* AT_RSEQ_FEATURE_SIZE */
+#define STAT_NUM_THREADS 17	  /* fields of /proc/self/stat from the state to num_threads */
 #define MEMBARRIER_RSEQ (1 << 7)
 #define MEMBARRIER_REGISTER_RSEQ (1 << 8)
 
@@ -287,6 +288,38 @@ void os_rusage(size_t *peak_bytes, size_t *minor_faults)
 	call(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0);
 	*peak_bytes = (size_t)usage.ru_maxrss * 1024;
 	*minor_faults = (size_t)usage.ru_minflt;
+}
+
+/* Fields of /proc/self/stat, from the state on: "Z ppid pgrp ... num_threads ...". */
+static bool leader_is_gone_and_one_left(const char *state)
+{
+	const char *field = state;
+
+	if (*state != 'Z')
+		return false;
+	for (int i = 0; field && i < STAT_NUM_THREADS; i++)
+		field = strchr(field + 1, ' ');
+	/* one that runs, and the first one, which ended but counts */
+	return field && field[1] == '2' && field[2] == ' ';
+}
+
+bool os_is_last_thread(void)
+{
+	char text[512];
+	long fd =
+		call(SYS_openat, AT_FDCWD, (long)"/proc/self/stat", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	long len;
+	char *name_end;
+
+	if (failed(fd))
+		return false;
+	len = call(SYS_read, fd, (long)text, sizeof(text) - 1, 0, 0, 0);
+	call(SYS_close, fd, 0, 0, 0, 0, 0);
+	if (failed(len))
+		return false;
+	text[len] = 0;
+	name_end = strrchr(text, ')'); /* the program's name may hold anything */
+	return name_end && leader_is_gone_and_one_left(name_end + 2);
 }
 
 void os_sleep_ms(size_t ms)

@@ -92,6 +92,11 @@ void os_restore_signals(uint64_t mask);
 int os_membarrier_rseq(void);
 /* [asked] Peak resident set and page faults so far. */
 void os_rusage(size_t *peak_bytes, size_t *minor_faults);
+/*
+ * [asked] Has every other thread of the process ended, the first one too? False also where /proc
+ * does not tell.
+ */
+bool os_is_last_thread(void);
 /* [asked] Sleep. */
 void os_sleep_ms(size_t ms);
 
