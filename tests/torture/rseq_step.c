@@ -27,7 +27,6 @@
  * all with breakpoints at all commits. A section that no operation commits in, with areas by
  * mm_cid or by cpu_id, is a failure.
  */
-#define _GNU_SOURCE
 #include "rseq_step.h"
 
 #include <errno.h>
@@ -49,7 +48,7 @@
 #define OPS_MAX 64
 #define HANG_SECONDS 60
 #define TRIES 50
-#define LOST_MAX 400 /* objects in what a thread may have in its hands: some sheaves */
+#define LOST_MAX 800 /* objects in what a thread may have in its hands: some sheaves */
 
 enum injection { PREEMPT, SIGNAL, MIGRATE, SHARE, DRAIN, FORK, KILL, NR_INJECTIONS };
 

@@ -12,7 +12,6 @@
  * The operations are called by the names that the dynamic linker knows, so that the
  * compiler makes nothing of them.
  */
-#define _GNU_SOURCE
 #include "rseq_step.h"
 
 #include <dlfcn.h>
@@ -33,7 +32,7 @@
 
 #define RSEQ_CPU_ID 4
 #define RSEQ_MM_CID 24
-#define CHURN 150	 /* more than two sheaves hold */
+#define CHURN 300	 /* more than two sheaves hold */
 #define PROBES_BYTES (256UL << 10)
 #define LARGE 300000
 #define CHILD_SECONDS 60

@@ -2,7 +2,6 @@
 /*
  * step.c - stamped objects, and saying what went wrong. Nothing here allocates.
  */
-#define _GNU_SOURCE
 #include "step.h"
 
 #include <stdarg.h>
@@ -11,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HELD_MAX 4096
+#define HELD_MAX 8192
 
 static struct step_object held[HELD_MAX];
 static unsigned nr_held;

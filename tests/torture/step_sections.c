@@ -4,7 +4,6 @@
  * (position-independent, so their addresses are addends of relocations), instructions
  * and jumps from objdump, names from the symbol table.
  */
-#define _GNU_SOURCE
 #include "step.h"
 
 #include <elf.h>
