@@ -76,13 +76,19 @@ class Verdict:
     seconds: float = 0
 
 
+class Over(Exception):
+    """The time was over before a test was."""
+
+
 class Runner:
     """Runs tests in folders of its own below TOP; slots keep the ports of those that run at once apart."""
 
-    def __init__(self, top, libraries, stop_at):
+    GRACE = 30      # seconds that a test may go on after the time is over; then it is dropped, uncounted
+
+    def __init__(self, top, libraries):
         self.top = Path(top)
         self.libraries = libraries      # build folder -> library
-        self.stop_at = stop_at          # no test goes on much longer than this (time.monotonic)
+        self.stop_at = float("inf")     # time.monotonic() when the time is over
         self.running = set()
         self.lock = threading.Lock()
         self.closed = False
@@ -128,19 +134,22 @@ class Runner:
             self.running.add(child.pid)
             return child
 
-    def once(self, suite, place, test, mode, slot):
-        """One run in an empty folder: an Outcome, and the output."""
+    def once(self, suite, place, test, mode, slot, cut=False):
+        """One run in an empty folder: an Outcome, and the output. With CUT it is dropped when the time is over."""
         folder = self.top / f"slot-{slot}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o755)
         argv = suite.command(place, test, folder, slot)
         begin = time.monotonic()
+        limit = min(suite.timeout, self.stop_at + self.GRACE - begin) if cut else suite.timeout
         with open(self.top / f"output-{slot}", "w+b") as output:
             child = self._start(argv, self.environment(suite, mode, folder), folder, output)
             try:
-                status = child.wait(suite.timeout)
+                status = child.wait(max(limit, 0))
             except subprocess.TimeoutExpired:
                 status = None
+                if limit < suite.timeout:
+                    raise Over from None
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
@@ -163,7 +172,7 @@ class Runner:
         verdict.output = str(path)
 
     def judge(self, suite, place, test, mode, slot):
-        first, text = self.once(suite, place, test, mode, slot)
+        first, text = self.once(suite, place, test, mode, slot, cut=True)
         verdict = Verdict(suite.name, test, mode, "passed", first.checks, seconds=first.seconds)
         if not first.bad:
             if first.status == SKIP or not first.checks:

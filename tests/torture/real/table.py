@@ -242,7 +242,9 @@ SUITES = {suite.name: suite for suite in (
            environment={"PYTHONMALLOC": "malloc"}),
     Suite("glib", "GLib: threads, main loops, containers, D-Bus", ("libglib2.0-tests", "dbus", "dbus-daemon"),
           "libglib2.0-tests", list=installed_tests("glib"), command=installed_command, read=reading.tap,
-          witness=("/usr/libexec/installed-tests/glib/array-test", ["-l"])),
+          witness=("/usr/libexec/installed-tests/glib/array-test", ["-l"]),
+          # Measures for a minute.
+          skip=frozenset({"glib/performance.test"})),
     Suite("desktop", "GTK's neighbours: pictures, text layout, a JavaScript engine, HTTP, XML",
           ("gdk-pixbuf-tests", "pango1.0-tests", "gjs-tests", "libsoup-3.0-tests", "libxmlb-tests", "libjcat-tests",
            "graphene-tests", "glib-networking-tests", "dbus", "dbus-daemon"), "gjs-tests",
