@@ -77,7 +77,7 @@ static void total(struct account *account)
 	account->cached = slab->cpu + slab->barn;
 	account->free_slabs = slab->free;
 	account->free_pages = page->dirty + page->clean + page->deferred;
-	account->free_areas = vmalloc->lazy + vmalloc->lazy_clean;
+	account->free_areas = vmalloc->lazy + vmalloc->lazy_clean + account->stuck;
 	account->metadata = found + vmalloc->tables + page->maps;
 	account->spare_meta = page->meta_pooled + page->meta_uncut + page->meta_links;
 	account->rest = slab->rest + vmalloc->guards - vmalloc->gaps;
@@ -87,7 +87,7 @@ static void total(struct account *account)
 			     account->metadata + account->spare_meta + account->rest +
 			     account->lost;
 	account->reserved = page->mapped + vmalloc->mapped + page->meta_mapped + page->maps +
-			    vmalloc->tables + account->emergency;
+			    vmalloc->tables + account->emergency + account->stuck;
 	account->unmapped = page->offline + page->foreign + vmalloc->holes + vmalloc->foreign +
 			    vmalloc->gaps;
 }
@@ -102,7 +102,7 @@ bool account_read(struct account *account)
 	page_account(&account->page);
 	slab_account(&account->slab);
 	vmalloc_account(&account->vmalloc);
-	account->nr_emergency = emergency_account(&account->emergency);
+	account->nr_emergency = emergency_account(&account->emergency, &account->stuck);
 	kvmalloc_walk_deferred(count_deferred, account);
 	account_start(&stopped);
 	total(account);

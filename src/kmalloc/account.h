@@ -17,6 +17,7 @@ struct account {
 	size_t deferred_areas;	 /* the same of areas */
 	size_t emergency;	 /* bytes of mappings of their own */
 	size_t nr_emergency;
+	size_t stuck;	  /* bytes of such mappings that the system refused to unmap */
 	size_t lost_meta; /* metadata handed out that nothing was found to use */
 	bool exact;	  /* the per-CPU areas could be stopped */
 
@@ -26,7 +27,7 @@ struct account {
 	size_t waiting;	   /* freed, on the deferred list */
 	size_t free_slabs; /* free objects in slabs */
 	size_t free_pages; /* free blocks, dirty and clean, deferred ones too */
-	size_t free_areas; /* lazy ranges */
+	size_t free_areas; /* lazy ranges, and mappings that could not be unmapped */
 	size_t metadata; /* in use: descriptors, sheaves, bitmaps, areas, ranges, tables and maps */
 	size_t spare_meta; /* metadata free, or not cut yet, and the regions' links */
 	size_t rest;	   /* ends of slabs, and guard pages that are mapped */

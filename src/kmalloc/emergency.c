@@ -31,7 +31,7 @@ static struct emergency_slot slots[NR_SLOTS];
 static _Atomic unsigned nr_used;
 static _Atomic unsigned nr_stuck; /* free slots whose mapping is still there */
 
-static bool slot_try_claim(struct slot *slot)
+static bool slot_try_claim(struct emergency_slot *slot)
 {
 	uintptr_t unused = 0;
 
@@ -39,13 +39,13 @@ static bool slot_try_claim(struct slot *slot)
 	       atomic_compare_exchange_strong(&slot->ptr, &unused, CLAIMED);
 }
 
-static void slot_put(struct slot *slot)
+static void slot_put(struct emergency_slot *slot)
 {
 	atomic_store_explicit(&slot->ptr, 0, memory_order_release);
 }
 
 /* Unmap what a claimed slot had. False: the system refuses, now as before. */
-static bool slot_unmap(struct slot *slot, bool stuck)
+static bool slot_unmap(struct emergency_slot *slot, bool stuck)
 {
 	if (os_unmap((void *)slot->map, slot->len) != 0)
 		return false;
@@ -144,16 +144,20 @@ size_t emergency_size(const void *ptr)
 	return slot ? slot->map + slot->len - (uintptr_t)ptr : 0;
 }
 
-size_t emergency_account(size_t *bytes)
+size_t emergency_account(size_t *bytes, size_t *stuck)
 {
 	size_t count = 0;
 
-	*bytes = 0;
+	*bytes = *stuck = 0;
 	for (size_t i = 0; i < NR_SLOTS; i++) {
-		if (atomic_load_explicit(&slots[i].ptr, memory_order_acquire) <= CLAIMED)
-			continue;
-		*bytes += slots[i].len;
-		count++;
+		uintptr_t ptr = atomic_load_explicit(&slots[i].ptr, memory_order_acquire);
+
+		if (ptr > CLAIMED) {
+			*bytes += slots[i].len;
+			count++;
+		} else if (!ptr) {
+			*stuck += slots[i].len;
+		}
 	}
 	return count;
 }

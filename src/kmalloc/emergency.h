@@ -19,8 +19,11 @@ void emergency_trim(void);
 /* Usable bytes; 0: not one of these. */
 size_t emergency_size(const void *ptr);
 
-/* How many are out, and the bytes mapped for them; exact while no handler is at it. */
-size_t emergency_account(size_t *bytes);
+/*
+ * How many are out, the bytes mapped for them, and those that the system refused to unmap;
+ * exact while no handler is at it.
+ */
+size_t emergency_account(size_t *bytes, size_t *stuck);
 
 struct emergency_slot {
 	_Atomic uintptr_t ptr; /* 0: free, 1: claimed, else handed out */
