@@ -305,7 +305,7 @@ static bool leader_is_gone_and_one_left(const char *state)
 
 bool os_is_last_thread(void)
 {
-	char text[512];
+	char text[512] = "";
 	long fd =
 		call(SYS_openat, AT_FDCWD, (long)"/proc/self/stat", O_RDONLY | O_CLOEXEC, 0, 0, 0);
 	long len;

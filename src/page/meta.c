@@ -26,8 +26,8 @@
 #include "page/meta.h"
 
 #include "lib/lock.h"
-#include "lib/valid.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/page_internal.h"
 #include "page/valid.h"
@@ -44,7 +44,7 @@ static struct meta_free *pools[NR_POOLS];
 static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
 static struct meta_region *regions; /* all of them; NULL: none yet */
-static size_t mapped; /* also read without the lock */
+static size_t mapped;		    /* also read without the lock */
 
 /* Pieces freed where meta_lock could not be had; no lock. */
 static _Atomic(struct meta_free *) deferred[NR_POOLS];

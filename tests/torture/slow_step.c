@@ -56,8 +56,8 @@ static const struct mode {
 	{ "locked", "rseq=off reclaim.age_ms=0", true },
 };
 
-static const char *const rank_names[] = { "none", "start", "percpu", "area", "barn",
-					  "cache", "areas", "zone", "meta" };
+static const char *const rank_names[] = { "none",  "start", "percpu", "area", "barn",
+					  "cache", "areas", "zone",   "meta" };
 
 struct step_stats *stats;
 static uint64_t deadline_ms, seed;
@@ -422,12 +422,12 @@ static const struct scenario {
 	void (*run)(size_t size);
 	bool raw; /* the library is not started before */
 } scenarios[] = {
-	{ "start", scenario_start, true },	 { "refill", scenario_refill, false },
-	{ "flush", scenario_flush, false },	 { "barn", scenario_barn, false },
-	{ "pages", scenario_pages, false },	 { "areas", scenario_areas, false },
-	{ "trim", scenario_trim, false },	 { "aligned", scenario_aligned, false },
-	{ "realloc", scenario_realloc, false },	 { "divert", scenario_divert, false },
-	{ "thread", scenario_thread, false },	 { "contended", scenario_contended, false },
+	{ "start", scenario_start, true },	{ "refill", scenario_refill, false },
+	{ "flush", scenario_flush, false },	{ "barn", scenario_barn, false },
+	{ "pages", scenario_pages, false },	{ "areas", scenario_areas, false },
+	{ "trim", scenario_trim, false },	{ "aligned", scenario_aligned, false },
+	{ "realloc", scenario_realloc, false }, { "divert", scenario_divert, false },
+	{ "thread", scenario_thread, false },	{ "contended", scenario_contended, false },
 };
 
 /* Everything freed and drained: nothing may be left. */
@@ -484,8 +484,7 @@ static void run_scenario(const struct scenario *scenario, const struct mode *mod
 	step_fail("FAILED: %s of %zu bytes in mode %s: %s %d, at instruction %lu of it",
 		  scenario->name, size, mode->name,
 		  WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "status",
-		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-		  stats->points_here);
+		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), stats->points_here);
 }
 
 /* All scenarios in one mode. False: no time is left. */
@@ -524,12 +523,13 @@ static void report(unsigned rounds)
 	for (unsigned rank = 1; rank <= LOCK_RANK_META; rank++)
 		n += snprintf(held + n, sizeof(held) - (size_t)n, "%s%s %lu", rank > 1 ? ", " : "",
 			      rank_names[rank], stats->all_rank_points[rank]);
-	step_say(1,
-		 "slow_step: %lu instruction points in %lu scenarios (%u rounds), at %zu different "
-		 "instructions; %lu with a lock held (%s); %lu sequences passed; %lu objects made in "
-		 "handlers, %lu forks",
-		 stats->points, stats->scenarios, rounds, step_distinct(), stats->atomic_points,
-		 held, stats->sections, stats->objects, stats->forks);
+	step_say(
+		1,
+		"slow_step: %lu instruction points in %lu scenarios (%u rounds), at %zu different "
+		"instructions; %lu with a lock held (%s); %lu sequences passed; %lu objects made in "
+		"handlers, %lu forks",
+		stats->points, stats->scenarios, rounds, step_distinct(), stats->atomic_points,
+		held, stats->sections, stats->objects, stats->forks);
 }
 
 int main(int argc, char **argv)
