@@ -18,9 +18,9 @@
 
 static bool stands_as_head(const struct page *page, unsigned at)
 {
-	if (page->state == PAGE_NONE)
+	if (page_state(page) == PAGE_NONE)
 		return at == 0;
-	return page->state <= PAGE_BUSY && page->order <= MAX_ORDER &&
+	return page_state(page) <= PAGE_BUSY && page->order <= MAX_ORDER &&
 	       at % (1U << page->order) == 0;
 }
 
@@ -36,7 +36,7 @@ const struct page *page_walk(bool (*visit)(const struct page *page, void *arg), 
 				return page;
 			if (!visit(page, arg))
 				return NULL;
-			at += page->state == PAGE_NONE ? SECTION_GRANULES : 1U << page->order;
+			at += page_state(page) == PAGE_NONE ? SECTION_GRANULES : 1U << page->order;
 		}
 	}
 	return NULL;
@@ -47,7 +47,7 @@ static bool count_block(const struct page *page, void *arg)
 	struct page_account *account = arg;
 	size_t bytes = GRANULE_SIZE << page->order;
 
-	switch (page->state) {
+	switch (page_state(page)) {
 	case PAGE_SLAB:
 		account->slabs += bytes;
 		break;

@@ -385,6 +385,11 @@ void page_stat(struct page_stat *stat)
 	lock_release(&zone_lock);
 }
 
+struct lock *zone_view_lock(void)
+{
+	return &zone_lock;
+}
+
 void zone_view(struct zone_view *view)
 {
 	view->lock = &zone_lock;

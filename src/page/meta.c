@@ -177,6 +177,11 @@ size_t meta_bytes(void)
 	return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
 }
 
+struct lock *meta_view_lock(void)
+{
+	return &meta_lock;
+}
+
 void meta_view(struct meta_view *view)
 {
 	view->lock = &meta_lock;

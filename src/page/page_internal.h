@@ -29,6 +29,8 @@ struct zone_view {
 };
 
 void zone_view(struct zone_view *view);
+/* The lock under which a view is to be taken. */
+struct lock *zone_view_lock(void);
 
 /* Bytes of address space that the two maps of the window take, committed or not. */
 size_t window_maps_bytes(void);
@@ -59,5 +61,6 @@ struct meta_view {
 };
 
 void meta_view(struct meta_view *view);
+struct lock *meta_view_lock(void);
 
 #endif

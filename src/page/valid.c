@@ -24,7 +24,7 @@ static const char *const state_names[] = { "none", "dirty", "clean", "slab", "bu
 
 static bool is_free(const struct page *page)
 {
-	return page->state == PAGE_DIRTY || page->state == PAGE_CLEAN;
+	return page_state(page) == PAGE_DIRTY || page_state(page) == PAGE_CLEAN;
 }
 
 /* A section's descriptors, which must be there: the window's are never freed. */
@@ -41,8 +41,8 @@ bool page_is_valid(const struct page *page)
 	if (!page_is_ours(page))
 		return invalid("page %p: granule %u is not its own", (const void *)page,
 			       page->granule);
-	if (page->state == PAGE_NONE || page->state > PAGE_BUSY)
-		return invalid("page %u: state %u heads no block", page->granule, page->state);
+	if (page_state(page) == PAGE_NONE || page_state(page) > PAGE_BUSY)
+		return invalid("page %u: state %u heads no block", page->granule, page_state(page));
 	if (page->order > MAX_ORDER || page->granule & ((1U << page->order) - 1))
 		return invalid("page %u: order %u does not fit there", page->granule, page->order);
 	for (unsigned i = 1; i < 1U << page->order; i++)
@@ -64,9 +64,9 @@ bool page_is_valid(const struct page *page)
 
 	const struct page *buddy = page_of_granule(page->granule ^ (1U << page->order));
 
-	if (buddy->state == page->state && buddy->order == page->order)
+	if (page_state(buddy) == page_state(page) && buddy->order == page->order)
 		return invalid("page %u: its buddy %u is free and %s too, and they are not merged",
-			       page->granule, buddy->granule, state_names[page->state]);
+			       page->granule, buddy->granule, state_names[page_state(page)]);
 	return true;
 }
 
@@ -82,10 +82,10 @@ static bool list_is_valid(const struct free_area *area, enum page_state state, u
 		if (!page_is_ours(page) || page->list.next->prev != &page->list)
 			return invalid("%s pages of order %u: the list is damaged at %p",
 				       state_names[state], order, (const void *)page);
-		if (page->state != state || page->order != order)
+		if (page_state(page) != state || page->order != order)
 			return invalid("%s pages of order %u: page %u is %s, of order %u",
 				       state_names[state], order, page->granule,
-				       state_names[page->state % ARRAY_SIZE(state_names)],
+				       state_names[page_state(page) % ARRAY_SIZE(state_names)],
 				       page->order);
 		*bytes += GRANULE_SIZE << order;
 		if (*bytes > area->bytes)
@@ -122,14 +122,14 @@ static bool check_block(const struct page *page, void *arg)
 	struct walk *walk = arg;
 
 	if (page->granule % SECTION_GRANULES == 0) {
-		walk->online += page->state != PAGE_NONE;
-		walk->unmapped += page->state == PAGE_NONE;
+		walk->online += page_state(page) != PAGE_NONE;
+		walk->unmapped += page_state(page) == PAGE_NONE;
 	}
-	if (page->state == PAGE_NONE)
+	if (page_state(page) == PAGE_NONE)
 		return true;
 	walk->valid = page_is_valid(page);
 	if (is_free(page))
-		walk->bytes[page->state == PAGE_CLEAN] += GRANULE_SIZE << page->order;
+		walk->bytes[page_state(page) == PAGE_CLEAN] += GRANULE_SIZE << page->order;
 	return walk->valid;
 }
 
@@ -140,7 +140,7 @@ static bool sections_are_valid(const struct zone_view *zone, const struct walk *
 
 	list_for_each_entry(page, zone->offline, list) {
 		if (!page_is_ours(page) || page->granule % SECTION_GRANULES ||
-		    page->state != PAGE_NONE)
+		    page_state(page) != PAGE_NONE)
 			return invalid("offline sections: page %p heads no unmapped section",
 				       (const void *)page);
 		offline++;
@@ -197,16 +197,16 @@ static bool zone_is_valid_locked(const struct zone_view *zone)
 bool zone_is_valid(void)
 {
 	struct zone_view zone;
-	bool valid, held;
+	struct lock *lock = zone_view_lock();
+	bool held = lock_is_mine(lock);
+	bool valid;
 
-	zone_view(&zone);
-	held = lock_is_mine(zone.lock);
 	if (!held)
-		lock_acquire(zone.lock);
-	zone_view(&zone); /* what it counts is true now */
+		lock_acquire(lock);
+	zone_view(&zone);
 	valid = zone_is_valid_locked(&zone);
 	if (!held)
-		lock_release(zone.lock);
+		lock_release(lock);
 	return valid;
 }
 
@@ -277,15 +277,15 @@ static bool meta_is_valid_locked(const struct meta_view *meta)
 bool meta_is_valid(void)
 {
 	struct meta_view meta;
-	bool valid, held;
+	struct lock *lock = meta_view_lock();
+	bool held = lock_is_mine(lock);
+	bool valid;
 
-	meta_view(&meta);
-	held = lock_is_mine(meta.lock);
 	if (!held)
-		lock_acquire(meta.lock);
+		lock_acquire(lock);
 	meta_view(&meta);
 	valid = meta_is_valid_locked(&meta);
 	if (!held)
-		lock_release(meta.lock);
+		lock_release(lock);
 	return valid;
 }

@@ -71,17 +71,20 @@ static bool count_slab(const struct page *page, void *arg)
 {
 	struct slab_account *account = arg;
 
-	if (page->state != PAGE_SLAB)
+	if (page_state(page) != PAGE_SLAB)
 		return true;
 
-	const struct kmem_cache *cache = &kmem_caches[page->cache];
-	struct cache_account *counts = &account->caches[page->cache];
+	/* a slab that a thread is just making is described without a lock */
+	unsigned index = __atomic_load_n(&page->cache, __ATOMIC_RELAXED);
+	unsigned inuse = __atomic_load_n(&page->inuse, __ATOMIC_RELAXED);
+	const struct kmem_cache *cache = &kmem_caches[index];
+	struct cache_account *counts = &account->caches[index];
 
 	counts->slabs++;
-	counts->free += (size_t)cache->nr_objects - page->inuse;
-	counts->out += page->inuse;
+	counts->free += (size_t)cache->nr_objects - inuse;
+	counts->out += inuse;
 	account->rest += (GRANULE_SIZE << cache->order) - (size_t)cache->nr_objects * cache->size;
-	if (page->bitmap != page->own_bits)
+	if (__atomic_load_n(&page->bitmap, __ATOMIC_RELAXED) != page->own_bits)
 		account->bitmaps +=
 			meta_piece_bytes(BITMAP_WORDS(cache->nr_objects) * sizeof(uint64_t));
 	return true;

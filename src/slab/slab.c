@@ -63,20 +63,23 @@ static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 {
 	bool zeroed;
 	struct page *slab = page_alloc(cache->order, gfp, &zeroed);
+	uint64_t *bitmap;
 
 	if (!slab)
 		return NULL;
-	slab->bitmap = slab->own_bits;
+	bitmap = slab->own_bits;
 	if (cache->nr_objects > OWN_BITS) {
-		slab->bitmap = meta_alloc(bitmap_bytes(cache), gfp);
-		if (!slab->bitmap) {
+		bitmap = meta_alloc(bitmap_bytes(cache), gfp);
+		if (!bitmap) {
 			page_free(slab, gfp);
 			return NULL;
 		}
 	}
-	bitmap_fill(slab->bitmap, cache->nr_objects);
-	slab->cache = cache->index;
-	slab->inuse = 0;
+	bitmap_fill(bitmap, cache->nr_objects);
+	/* who walks all slabs may read these, though the slab is nobody's yet */
+	__atomic_store_n(&slab->bitmap, bitmap, __ATOMIC_RELAXED);
+	__atomic_store_n(&slab->cache, cache->index, __ATOMIC_RELAXED);
+	__atomic_store_n(&slab->inuse, 0, __ATOMIC_RELAXED);
 	slab->virgin = 0;
 	slab->zeroed = zeroed;
 	page_set_state(slab, PAGE_SLAB);

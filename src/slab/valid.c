@@ -196,9 +196,9 @@ static bool on_list(const struct page *slab)
 
 bool slab_is_valid(const struct kmem_cache *cache, const struct page *slab)
 {
-	if (slab->state != PAGE_SLAB || slab->cache != cache->index)
+	if (page_state(slab) != PAGE_SLAB || slab->cache != cache->index)
 		return invalid("%s: slab %p: state %u, of cache %u", cache->name,
-			       page_address(slab), slab->state, slab->cache);
+			       page_address(slab), page_state(slab), slab->cache);
 	if (slab->order != cache->order || slab->granule & ((1U << slab->order) - 1))
 		return invalid("%s: slab %p: granule %u, order %u", cache->name, page_address(slab),
 			       slab->granule, slab->order);
@@ -224,7 +224,9 @@ struct walk {
 
 static void walk_slab(struct walk *walk, const struct page *slab)
 {
-	if (!slab->inuse || slab->state != PAGE_SLAB || slab->cache != walk->cache->index)
+	/* of another cache, it may just be made */
+	if (!__atomic_load_n(&slab->inuse, __ATOMIC_RELAXED) || page_state(slab) != PAGE_SLAB ||
+	    __atomic_load_n(&slab->cache, __ATOMIC_RELAXED) != walk->cache->index)
 		return;
 	walk->valid = slab_is_valid(walk->cache, slab);
 	walk->slabs++;
@@ -240,7 +242,7 @@ static bool partial_is_valid(const struct kmem_cache *cache, struct walk *walk)
 			return invalid(
 				"%s: partial list: damaged, or more slabs than the %u counted",
 				cache->name, cache->nr_partial);
-		if (slab->state != PAGE_SLAB || slab->cache != cache->index)
+		if (page_state(slab) != PAGE_SLAB || slab->cache != cache->index)
 			return invalid("%s: partial list: %p is no slab of this cache", cache->name,
 				       (const void *)slab);
 		if (!slab->inuse) {

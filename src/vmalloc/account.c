@@ -34,7 +34,7 @@ static void count_range(const struct vmap_area *area, struct vmalloc_account *ac
 		account->lost += area->span;
 		return;
 	}
-	if (area->guard == VMAP_GUARD_GAP)
+	if (__atomic_load_n(&area->guard, __ATOMIC_RELAXED) == VMAP_GUARD_GAP)
 		account->gaps += os_page_size;
 }
 

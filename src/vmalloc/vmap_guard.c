@@ -10,7 +10,8 @@
  * vm.max_map_count is 65530. Ours stay below GAPS_MAX + MOVED_MAX + HOLES_MAX
  * (vmalloc.c), each of which costs at most one VMA, moved ones two.
  *
- * No lock: counters are atomic, bounds may be passed by as many as there are threads.
+ * No lock: an area's guard is changed by whoever has the area, and read by who walks them all (account.c);
+ * counters are atomic, bounds may be passed by as many as there are threads.
  */
 #include "vmalloc/vmap_guard.h"
 
@@ -36,15 +37,20 @@ static bool gap_allowed(void)
 	return atomic_load_explicit(&nr_gaps, memory_order_relaxed) < GAPS_MAX;
 }
 
+static void guard_set(struct vmap_area *area, enum vmap_guard guard)
+{
+	__atomic_store_n(&area->guard, (uint8_t)guard, __ATOMIC_RELAXED);
+}
+
 static void gap_made(struct vmap_area *area)
 {
-	area->guard = VMAP_GUARD_GAP;
+	guard_set(area, VMAP_GUARD_GAP);
 	atomic_fetch_add_explicit(&nr_gaps, 1, memory_order_relaxed);
 }
 
 static void gap_gone(struct vmap_area *area)
 {
-	area->guard = VMAP_GUARD_NONE;
+	guard_set(area, VMAP_GUARD_NONE);
 	atomic_fetch_sub_explicit(&nr_gaps, 1, memory_order_relaxed);
 }
 
@@ -68,7 +74,7 @@ void vmap_guard_install(struct vmap_area *area)
 		int err = os_guard_install(guard_page(area), os_page_size);
 
 		if (err == 0) {
-			area->guard = VMAP_GUARD_MARK;
+			guard_set(area, VMAP_GUARD_MARK);
 			return;
 		}
 		/* any other error is of this moment */
@@ -85,7 +91,7 @@ bool vmap_guard_remove(struct vmap_area *area)
 	case VMAP_GUARD_MARK:
 		if (os_guard_remove(guard_page(area), os_page_size) != 0)
 			return false;
-		area->guard = VMAP_GUARD_NONE;
+		guard_set(area, VMAP_GUARD_NONE);
 		return true;
 	case VMAP_GUARD_GAP:
 		if (os_map_at(guard_page(area), os_page_size) != 0)
@@ -114,7 +120,7 @@ void vmap_unmapped(struct vmap_area *area)
 {
 	if (area->guard == VMAP_GUARD_GAP)
 		gap_gone(area);
-	area->guard = VMAP_GUARD_NONE;
+	guard_set(area, VMAP_GUARD_NONE);
 	if (area->moved)
 		vmap_moved_put();
 	area->moved = false;

@@ -23,8 +23,11 @@ struct expected {
 /* Take the account; no other thread is in the allocator: it is exactly what is expected. */
 void account_is(const struct expected *expected);
 void account_adds_up(const struct account *account);
-/* The windows and the metadata are mapped as the account says; where nothing of them is lost. */
-void account_is_mapped(const struct account *account);
+/*
+ * The windows and the metadata are mapped as the account says, where nothing of them is lost;
+ * the areas with a difference of `slack` bytes at most.
+ */
+void account_is_mapped(const struct account *account, size_t slack);
 
 /* For pthread_atfork(). */
 void account_fork_child(void);

@@ -433,7 +433,7 @@ static int run_modes(unsigned long seconds, unsigned long seed)
 		int fields, status;
 
 		snprintf(command, sizeof(command),
-			 "KMALLOC_CMDLINE='%s' exec '%s' --mode %s --seconds %lu --seed %lu",
+			 "KMALLOC_CMDLINE='%s' exec '%s' --mode %s --seconds %zu --seed %lu",
 			 modes[m].cmdline, program, modes[m].name, seconds / ARRAY_SIZE(modes) + 1,
 			 seed);
 		pipe = popen(command, "r");

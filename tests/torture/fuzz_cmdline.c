@@ -39,6 +39,8 @@ static void check_param(const struct param *param)
 		expect(choice >= 0 && choice < count, "a choice is none of the choices");
 		break;
 	case PARAM_SIZE:
+	case PARAM_FAULT: /* any numbers */
+	case PARAM_FAULT_OF:
 		break;
 	}
 }
