@@ -99,7 +99,7 @@ bool account_read(struct account *account)
 	if (lock_in_atomic() || !kmalloc_start())
 		return false;
 	*account = (struct account){ .exact = account_stop(&stopped) };
-	page_account(&account->page);
+	page_account(&account->page, slab_account_slab, &account->slab);
 	slab_account(&account->slab);
 	vmalloc_account(&account->vmalloc);
 	account->nr_emergency = emergency_account(&account->emergency, &account->stuck);

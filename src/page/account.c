@@ -42,14 +42,22 @@ const struct page *page_walk(bool (*visit)(const struct page *page, void *arg), 
 	return NULL;
 }
 
+struct count {
+	struct page_account *account;
+	void (*slab)(const struct page *page, void *arg);
+	void *arg;
+};
+
 static bool count_block(const struct page *page, void *arg)
 {
-	struct page_account *account = arg;
+	const struct count *count = arg;
+	struct page_account *account = count->account;
 	size_t bytes = GRANULE_SIZE << page->order;
 
 	switch (page_state(page)) {
 	case PAGE_SLAB:
 		account->slabs += bytes;
+		count->slab(page, count->arg);
 		break;
 	case PAGE_DIRTY:
 		account->dirty += bytes;
@@ -121,10 +129,13 @@ static void count_meta(struct page_account *account)
 			     account->meta_links;
 }
 
-void page_account(struct page_account *account)
+void page_account(struct page_account *account, void (*slab)(const struct page *page, void *arg),
+		  void *arg)
 {
+	struct count count = { account, slab, arg };
+
 	*account = (struct page_account){ .maps = window_maps_bytes() };
-	page_walk(count_block, account);
+	page_walk(count_block, &count);
 	count_sections(account);
 	count_lists(account);
 	count_meta(account);

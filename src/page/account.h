@@ -31,7 +31,12 @@ struct page_account {
 	size_t meta_used;   /* the rest: pieces handed out */
 };
 
-void page_account(struct page_account *account);
+/*
+ * Takes the account; each slab is shown to `slab` too, in the same walk: slabs are made and
+ * taken apart without a lock, so a second walk might find others.
+ */
+void page_account(struct page_account *account, void (*slab)(const struct page *page, void *arg),
+		  void *arg);
 
 /*
  * Call visit for the head of every block of every section that has descriptors, in

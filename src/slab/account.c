@@ -67,12 +67,9 @@ static void count_list(const struct kmem_cache *cache, const struct slab_sheaf *
 	}
 }
 
-static bool count_slab(const struct page *page, void *arg)
+void slab_account_slab(const struct page *page, void *arg)
 {
 	struct slab_account *account = arg;
-
-	if (page_state(page) != PAGE_SLAB)
-		return true;
 
 	/* a slab that a thread is just making is described without a lock */
 	unsigned index = __atomic_load_n(&page->cache, __ATOMIC_RELAXED);
@@ -87,7 +84,6 @@ static bool count_slab(const struct page *page, void *arg)
 	if (__atomic_load_n(&page->bitmap, __ATOMIC_RELAXED) != page->own_bits)
 		account->bitmaps +=
 			meta_piece_bytes(BITMAP_WORDS(cache->nr_objects) * sizeof(uint64_t));
-	return true;
 }
 
 static void total(struct slab_account *account)
@@ -106,8 +102,6 @@ static void total(struct slab_account *account)
 
 void slab_account(struct slab_account *account)
 {
-	*account = (struct slab_account){ 0 };
-	page_walk(count_slab, account);
 	percpu_walk(count_sheaf, account);
 	for (unsigned i = 1; i < KMEM_CACHES_MAX && kmem_caches[i].size; i++) {
 		struct kmem_cache *cache = &kmem_caches[i];

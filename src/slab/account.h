@@ -31,6 +31,9 @@ struct slab_account {
 	size_t areas;
 };
 
+/* Adds a slab, found in the walk of page_account(), to an account that was all 0. */
+void slab_account_slab(const struct page *page, void *account);
+/* Then all the rest. */
 void slab_account(struct slab_account *account);
 
 /* Visit each sheaf that a CPU holds, with the objects in it. */

@@ -52,10 +52,11 @@ static size_t bitmap_bytes(const struct kmem_cache *cache)
 
 static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 {
+	page_set_owner(slab, 0);
+	/* no slab any more before its bitmap goes: who walks all slabs counts that once at most */
+	page_set_state(slab, PAGE_BUSY);
 	if (slab->bitmap != slab->own_bits)
 		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
-	page_set_owner(slab, 0);
-	page_set_state(slab, PAGE_BUSY);
 	page_free(slab, gfp);
 }
 
