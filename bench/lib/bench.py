@@ -195,14 +195,17 @@ def names_of(units):
 
 
 def describe(units):
-    group = None
+    """Groups in the order of the report, in each a row per family: variants differ in a number."""
+    rows = {}
     for unit in units:
-        first = next(iter(names_of([unit])))
-        about = unit.about("shrink/freed" if unit.name == "shrink/trim" else first)
-        if about["group"] != group:
-            group = about["group"]
-            print(f"\n### {units_module.GROUPS[group][0]}\n\n| benchmark | |\n|---|---|")
-        print(f"| `{about['family']}` | {about['about']} |")
+        for name in names_of([unit]):
+            about = unit.about(name)
+            rows.setdefault(about["group"], {})[about["about"]] = about["family"]
+    for group, (title, _) in units_module.GROUPS.items():
+        if group in rows:
+            print(f"\n### {title}\n\n| benchmark | |\n|---|---|")
+            for about, family in rows[group].items():
+                print(f"| `{family}` | {about} |")
 
 
 # The options that make a run what it is; the others may differ when it goes on.

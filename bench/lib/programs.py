@@ -124,7 +124,7 @@ def server(threads):
     return Program(
         f"server-{threads}", group="servers", family="server", memory="resident memory",
         curve={"by": "threads", "x": threads},
-        about=f"{REQUESTS} requests in {threads} threads: headers parsed, shared sessions, pages "
+        about=f"{REQUESTS:,} requests by so many threads: headers parsed, shared sessions, pages "
               "built from rows, one in four responses freed by another thread. Good: no more time "
               "and hardly more memory than with few threads.",
         command=lambda work, runner: [runner.binary("server"), threads, REQUESTS])

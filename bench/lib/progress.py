@@ -47,11 +47,12 @@ class TimeLeft:
         return total
 
 
-class Progress:
-    def __init__(self, left, quiet):
-        self._left = left
+class Shown:
+    """A bar, or lines; what it is of is said by each call of show()."""
+
+    def __init__(self, total, quiet):
         self._quiet = quiet
-        self._total = left.turns()
+        self._total = total
         self._bar = None
         self._task = None
         self._shown = None
@@ -71,21 +72,33 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def turn(self, unit, number, allocator):
-        """A turn is about to begin."""
+    def show(self, description, completed, seconds, line, once):
+        """What goes on and how many seconds are left; as a line only where `once` is new."""
         if self._quiet:
             return
-        left = minutes(self._left.seconds())
+        left = minutes(seconds)
         if self._bar:
-            self._bar.update(self._task, completed=self._total - self._left.turns(), left=left,
-                             description=f"{unit.name} {number + 1}/{unit.rounds} {allocator}")
-        elif self._shown != (unit.name, number):
-            self._shown = unit.name, number
-            print(f"{unit.name} round {number + 1} of {unit.rounds}, {left} left",
-                  file=sys.stderr, flush=True)
+            self._bar.update(self._task, completed=completed, left=left, description=description)
+        elif self._shown != once:
+            self._shown = once
+            print(f"{line}, {left} left", file=sys.stderr, flush=True)
 
     def say(self, text):
         if self._bar:
             self._bar.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+class Progress(Shown):
+    """Of the turns of a run of benchmarks."""
+
+    def __init__(self, left, quiet):
+        super().__init__(left.turns(), quiet)
+        self._left = left
+
+    def turn(self, unit, number, allocator):
+        """A turn is about to begin."""
+        self.show(f"{unit.name} {number + 1}/{unit.rounds} {allocator}",
+                  self._total - self._left.turns(), self._left.seconds(),
+                  f"{unit.name} round {number + 1} of {unit.rounds}", (unit.name, number))

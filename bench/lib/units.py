@@ -49,6 +49,7 @@ def shown(instance):
 
 # With more instances than this the empty calls, the same for all of them, are left out.
 FEW = 6
+MANY = 12
 
 
 class MicroFamily:
@@ -62,8 +63,12 @@ class MicroFamily:
         self.instances = instances            # as `micro` names them
         self.controls = controls              # those of its controls, in our own turn only
         self.rounds = context.rounds
+        # A family of many sizes is read as a curve: its points need less than a number alone.
+        many = len(instances) > MANY
+        self.repetitions = min(context.repetitions, 2) if many else context.repetitions
+        self.min_time = context.min_time / 2 if many else context.min_time
         count = len(instances) + len(controls)
-        self.seconds = 1.0 + count * context.repetitions * context.min_time * 3
+        self.seconds = 1.0 + count * self.repetitions * self.min_time * 3
         if entry["alone"]:
             self.seconds = 2.0 * len(instances)
 
@@ -85,8 +90,8 @@ class MicroFamily:
             return samples, {}
         instances = self.instances + (self.controls if allocator.name == OURS else [])
         results = self._run(allocator, instances, [
-            f"--benchmark_min_time={self.context.min_time}",
-            f"--benchmark_repetitions={self.context.repetitions}",
+            f"--benchmark_min_time={self.min_time}",
+            f"--benchmark_repetitions={self.repetitions}",
             "--benchmark_enable_random_interleaving=true"])[0]
         samples = []
         for instance, runs in results.items():
@@ -145,7 +150,7 @@ def time_per_item(entry):
 
 def thinned(instances):
     """A quick run's choice among many sizes: the first, the last, and some between."""
-    if len(instances) <= 12:
+    if len(instances) <= MANY:
         return instances
     step = math.ceil(len(instances) / 8)
     return instances[:-1:step] + instances[-1:]
@@ -229,11 +234,14 @@ class Shrink:
     def prepare(self):
         pass
 
+    def benchmarks(self):
+        return ["shrink/filled", "shrink/freed", "shrink/trimmed"]
+
     def about(self, benchmark):
         what = {"filled": "with all objects live: metadata and rounding",
                 "freed": "right after all were freed: what is kept for reuse",
                 "trimmed": "after malloc_trim(0): what cannot be given back"}
-        return {"group": "shrink", "family": "shrink", "curve": None,
+        return {"group": "shrink", "family": benchmark, "curve": None,
                 "about": f"Resident memory of {self.mib} MiB in objects of 16 to 512 bytes, "
                          f"{what[benchmark.split('/')[1]]}. Good: close to the limit, then "
                          "close to nothing."}

@@ -34,11 +34,20 @@ class Costs:
 
 
 def read(path, costs):
-    """Add a file of callgrind's to costs."""
+    """Add a file of callgrind's to costs. CallgrindFailed: it is none, or damaged."""
+    try:
+        _read(path, costs)
+    except (ValueError, IndexError):
+        raise CallgrindFailed(f"{path}: not a whole file of callgrind") from None
+
+
+def _read(path, costs):
     current = called = function = ""
     is_call = False
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
+            if "\0" in line:  # no text
+                raise ValueError
             first = line[:1]
             if first.isdigit():
                 address, cost = line.split()[:2]

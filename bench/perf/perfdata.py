@@ -57,6 +57,8 @@ def _copy_records(source, target, size, sample_type):
             raise Damaged("a record of impossible length")
         size -= length
         record = header + source.read(length - 8)
+        if len(record) < length:
+            raise Damaged("the file ends too early")
         if kind == COMM and misc & MISC_COMM_EXEC:
             fork = _fork_for(record, sample_type)
             target.write(fork)
@@ -74,6 +76,8 @@ def repair(path):
             if len(header) < 104 or header[:8] != MAGIC:
                 raise Damaged("not a file of perf")
             attributes, data, size = (struct.unpack_from("<Q", header, at)[0] for at in (24, 40, 48))
+            if max(attributes, data) > os.fstat(source.fileno()).st_size:
+                raise Damaged("an offset behind the file's end")
             source.seek(attributes + 24)
             sample_type = struct.unpack("<Q", source.read(8))[0]
             source.seek(0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import rooms
 
-FRAME = re.compile(r"^\s+([0-9a-f]+) (.*) \(([/\[].*|[^ /)]*)\)$")
-EVENT = re.compile(r"^(.*?)\s+(-?\d+)/(-?\d+)\s+[\d.]+:\s*(PERF_RECORD_\w+.*)?$")
+FRAME = re.compile(r"^\s+([0-9a-f]{1,16}) (.*) \(([/\[].*|[^ /)]*)\)$")
+EVENT = re.compile(r"^(.*?)\s+(-?\d{1,20})/(-?\d{1,20})\s+[\d.]+:\s*(PERF_RECORD_\w+.*)?$")
 RUNTIME = re.compile(r"^(libc|libm|libstdc\+\+|libgcc_s|ld-linux-x86-64|libpthread|libdl|\[vdso)(?!\w)")
 BYTES = re.compile(r"^_*(mem(set|cpy|move|pcpy)|bzero)")
 SYSCALL_INSTRUCTION = b"\x0f\x05"
@@ -55,7 +55,7 @@ def kernel_reason(frames, user):
         with open(user.object, "rb") as file:
             file.seek(max(0, user.address - 2))
             return "call" if file.read(2) == SYSCALL_INSTRUCTION else "fault"
-    except OSError:
+    except (OSError, OverflowError, ValueError):
         return None
 
 
@@ -107,7 +107,7 @@ class Profile:
                     first = pid if first is None else first
                     left -= pid == first
                 elif "PERF_RECORD_LOST" in what:
-                    lost = re.search(r"lost (\d+)", what)
+                    lost = re.search(r"lost (\d{1,20})", what)
                     self.lost += int(lost[1]) if lost else 0
             elif left <= 0:
                 self.add(comm, what)
@@ -115,7 +115,8 @@ class Profile:
     def is_ours(self, frame):
         name = frame.object
         if name not in self._ours:
-            self._ours[name] = os.path.realpath(name) == self.library if name.startswith("/") else False
+            is_path = name.startswith("/") and "\0" not in name
+            self._ours[name] = is_path and os.path.realpath(name) == self.library
         return self._ours[name]
 
     def _address(self, frame):

@@ -30,7 +30,7 @@ char letters[LETTERS];
 
 static void append(struct worker *worker, struct buffer *buffer, const char *data, size_t size)
 {
-	if (buffer->used + size > buffer->room) {
+	if (!buffer->data || buffer->used + size > buffer->room) {
 		size_t room = buffer->room ? buffer->room : 256;
 
 		while (room < buffer->used + size)

@@ -10,6 +10,7 @@
  */
 #include "interpose/malloc.h"
 
+#include "kmalloc/account.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/start.h"
 #include "lib/fmt.h"
@@ -97,9 +98,10 @@ exported struct mallinfo mallinfo(void)
 	};
 }
 
-/* malloc_stats(3): a summary on standard error. */
+/* malloc_stats(3): a summary on standard error, and the account, for which everybody is stopped a while. */
 exported void malloc_stats(void)
 {
+	struct account account;
 	struct usage usage;
 
 	usage_read(&usage);
@@ -108,6 +110,10 @@ exported void malloc_stats(void)
 	fmt_print("vmalloc path: %zu areas, %zu bytes; %zu bytes wait for reuse\n",
 		  usage.areas.nr_areas, usage.areas.bytes, usage.areas.lazy);
 	fmt_print("metadata:     %zu bytes mapped\n", meta_bytes());
+	if (account_read(&account)) {
+		fmt_print("where every byte is that the system gave:\n");
+		account_print(&account);
+	}
 }
 
 /* malloc_info(3): an XML document on `stream`. 0, or, as glibc, EINVAL for options other than 0. */

@@ -8,6 +8,9 @@
  *
  * kswapd mirrors mm/vmscan.c's in name and purpose: it returns aged memory while
  * the program is idle. A thread does not survive fork: the child starts its own.
+ * It must not keep a program alive that ended by its last thread's end: the C library
+ * then ends the process, but counts ours as a thread like any other. So when ours is the
+ * last one, it does what the C library would have done.
  */
 #include "interpose/fork.h"
 #include "kmalloc/kvmalloc.h"
@@ -21,8 +24,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 
-#define KSWAPD_STACK (64UL << 10)
+#define KSWAPD_STACK (256UL << 10) /* the program's exit handlers may come to run on it */
+
+static sigset_t program_mask; /* of the thread that started kswapd */
 
 static void *kswapd(void *unused)
 {
@@ -30,6 +36,10 @@ static void *kswapd(void *unused)
 
 	for (;;) {
 		os_sleep_ms(period ? period : 1);
+		if (os_is_last_thread()) {
+			pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
+			exit(EXIT_SUCCESS); // NOLINT(concurrency-mt-unsafe): the last thread
+		}
 		reclaim_run(RECLAIM_AGE);
 	}
 	return unused;
@@ -39,16 +49,17 @@ static void kswapd_start(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
-	sigset_t all, old;
+	sigset_t all;
 	int err;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, KSWAPD_STACK);
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* the program's signals are not for it */
+	/* the program's signals are not for it */
+	pthread_sigmask(SIG_SETMASK, &all, &program_mask);
 	err = pthread_create(&thread, &attr, kswapd, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_sigmask(SIG_SETMASK, &program_mask, NULL);
 	pthread_attr_destroy(&attr);
 	if (err)
 		fmt_warn("kswapd: no thread could be started (error %d): memory goes back only "

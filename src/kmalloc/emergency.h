@@ -14,7 +14,26 @@
 void *emergency_alloc(size_t size, size_t align);
 /* False: not one of these. */
 bool emergency_free(void *ptr);
+/* Unmap what the system refused to unmap before. */
+void emergency_trim(void);
 /* Usable bytes; 0: not one of these. */
 size_t emergency_size(const void *ptr);
+
+/*
+ * How many are out, the bytes mapped for them, and those that the system refused to unmap;
+ * exact while no handler is at it.
+ */
+size_t emergency_account(size_t *bytes, size_t *stuck);
+
+struct emergency_slot {
+	_Atomic uintptr_t ptr; /* 0: free, 1: claimed, else handed out */
+	uintptr_t map;	       /* the mapping behind it */
+	size_t len;
+};
+
+/* The table, for those who walk it. */
+struct emergency_slot *emergency_table(size_t *count);
+/* How many are out, as it is counted. */
+size_t emergency_used(void);
 
 #endif

@@ -35,9 +35,11 @@
 #include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
 #include "kmalloc/stat.h"
+#include "kmalloc/valid.h"
 #include "lib/die.h"
 #include "lib/fmt.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "page/reclaim.h"
 #include "vmalloc/vmalloc.h"
 
@@ -107,6 +109,20 @@ static void free_any(void *ptr, gfp_t gfp)
 	foreign_free(ptr);
 }
 
+void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg)
+{
+	void *ptr = atomic_load_explicit(&deferred, memory_order_acquire);
+
+	while (ptr) {
+		void *next;
+
+		memcpy(&next, ptr, sizeof(next));
+		if (!visit(ptr, arg))
+			return;
+		ptr = next;
+	}
+}
+
 static cold_path void free_deferred(gfp_t gfp)
 {
 	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
@@ -134,6 +150,7 @@ void kvmalloc_poll_deferred(gfp_t gfp)
 		reserve_fill();
 	if (unlikely(atomic_load_explicit(&kmem_cache_any_deferred, memory_order_relaxed)))
 		kmem_cache_reap_deferred();
+	debug_valid(valid_poll());
 }
 
 static void free_slow(void *ptr, gfp_t gfp)
@@ -299,7 +316,7 @@ static void *alloc_and_copy(void *ptr, size_t old_size, size_t size)
 	if (!kmalloc_hit(size, &object))
 		object = kvmalloc_slow(size, NULL);
 	if (!object)
-		return NULL;
+		return size <= old_size ? ptr : NULL; /* what gets smaller may stay */
 	memcpy(object, ptr, min_size(old_size, size));
 	kvmalloc_free(ptr);
 	return object;
@@ -327,9 +344,14 @@ void *kvmalloc_resize(void *ptr, size_t size)
 
 bool kmalloc_trim(void)
 {
+	bool gave;
+
 	if (!kmalloc_start() || context_is_atomic())
 		return false;
 	free_deferred(GFP_KERNEL);
+	emergency_trim();
 	kmem_cache_drain_all();
-	return reclaim_run(RECLAIM_ALL) > 0;
+	gave = reclaim_run(RECLAIM_ALL) > 0;
+	debug_valid(kmalloc_is_valid());
+	return gave;
 }

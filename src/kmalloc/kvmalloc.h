@@ -68,8 +68,11 @@ void *kvmalloc_resize(void *ptr, size_t size);
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 
-/* On the way of each miss: free what handlers had to put off, if gfp may wait. */
-void kvmalloc_poll_deferred(gfp_t gfp);
+/*
+ * Visit what was freed where nothing could be had, and waits for a miss, until visit says false. With all
+ * locks held and the per-CPU areas stopped: then whoever takes the list meanwhile gets no further.
+ */
+void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg);
 
 /* Bring everything free back to the system; true if anything was there. */
 bool kmalloc_trim(void);

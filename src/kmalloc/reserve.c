@@ -445,3 +445,53 @@ void reserve_stat(struct reserve_stat *stat)
 		stat->free += (size_t)bitrun_count(&chunks[i]->pages) << PAGE_SHIFT;
 	}
 }
+
+/* A page in use, by its tag: returns how many pages that speaks for, at most `left`. */
+static unsigned count_page(uint64_t word, unsigned left, struct reserve_account *account)
+{
+	uint64_t kind = word >> TAG_SHIFT;
+	size_t slot = 1UL << (kind & TAG_VALUE), free;
+	unsigned pages = (unsigned)min_size(kind & TAG_VALUE, left);
+
+	if (kind & TAG_RUN && pages) {
+		account->live += (size_t)pages << PAGE_SHIFT;
+		return pages;
+	}
+	if (!kind) {
+		account->lost += PAGE_BYTES;
+		return 1;
+	}
+	free = (size_t)__builtin_popcountl(word << (64 - TAG_SHIFT)) * slot;
+	account->free_slots += free;
+	account->live += (size_t)__builtin_popcountl(slots_mask(kind & TAG_VALUE)) * slot - free;
+	account->rest +=
+		PAGE_BYTES - (size_t)__builtin_popcountl(slots_mask(kind & TAG_VALUE)) * slot;
+	return 1;
+}
+
+void reserve_account(struct reserve_account *account)
+{
+	size_t count = atomic_load_explicit(&nr_chunks, memory_order_acquire);
+
+	*account = (struct reserve_account){ 0 };
+	for (size_t i = 0; i < NR_CHUNKS && chunks[i]; i++)
+		account->chunks += meta_piece_bytes(sizeof(struct chunk));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t free = atomic_load_explicit(&chunks[i]->pages, memory_order_acquire);
+
+		if (chunk_state(i) != CHUNK_MAPPED)
+			continue;
+		account->mapped += CHUNK_BYTES;
+		for (unsigned at = 0; at < BITRUN_UNITS;) {
+			uint64_t word = atomic_load_explicit(&chunks[i]->tag[at],
+							     memory_order_relaxed);
+
+			if (free >> at & 1) {
+				account->free_pages += PAGE_BYTES;
+				at++;
+			} else {
+				at += count_page(word, BITRUN_UNITS - at, account);
+			}
+		}
+	}
+}

@@ -38,4 +38,20 @@ struct reserve_stat {
 
 void reserve_stat(struct reserve_stat *stat);
 
+/* Bytes of the reserve, found by walking its pages; they add up to `mapped`. */
+struct reserve_account {
+	size_t mapped;	   /* of all chunks */
+	size_t live;	   /* objects */
+	size_t free_slots; /* of pages that are cut */
+	size_t free_pages;
+	size_t rest;   /* of pages that are cut, too little for a slot, or one too many */
+	size_t lost;   /* pages in a thread's hands */
+	size_t chunks; /* metadata that describes them */
+};
+
+/* With every lock held; handlers may take and give objects meanwhile all the same. */
+void reserve_account(struct reserve_account *account);
+/* Are tags and bits as they should be? Reports what is not (lib/valid.h). No other thread may use it now. */
+bool reserve_is_valid(void);
+
 #endif

@@ -19,11 +19,12 @@
  * meet them. Under a limit of the address space the kmalloc window shrinks, because
  * its maps (1/32768 of it) are reserved, and count.
  *
- * States: NOT -> RUNNING -> DONE or FAILED. The thread that made it RUNNING does the
- * work; others sleep on the word. A handler that interrupts the work finds its
- * own thread at it (start_owner) and gets an emergency mapping. After FAILED
- * (no address space for the maps) every request is an emergency mapping of its own,
- * as far as these go.
+ * States: NOT -> RUNNING -> DONE or FAILED; FAILED -> RUNNING. The thread that made it
+ * RUNNING does the work; others sleep on the word. Its lock_depth is up from before that
+ * on, so a handler that interrupts it does not wait for it, and gets an emergency
+ * mapping. FAILED: there was no address space for the maps. The request is an emergency
+ * mapping of its own then, and each that follows tries the start again first: what fails is
+ * its first step, which leaves nothing behind.
  */
 #include "kmalloc/start.h"
 
@@ -42,15 +43,23 @@
 
 #define GIB (1UL << 30)
 #define TIB (1UL << 40)
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer has its own tables there: what it watches has to lie below 512 GiB */
+#define LAYOUT_BASE (64 * GIB)
+#define LAYOUT_RANDOM 1
+#define LAYOUT_END (448 * GIB)
+#define SLABS_MIN (64 * GIB)
+#define SLABS_MAX (64 * GIB)
+#else
 #define LAYOUT_BASE (16 * TIB)
 #define LAYOUT_RANDOM 8192 /* GiB */
 #define LAYOUT_END (80 * TIB)
 #define SLABS_MIN TIB
 #define SLABS_MAX (16 * TIB)
+#endif
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;
-static void *start_owner; /* thread pointer of the one at work */
 
 static size_t round_up_pow2(size_t n)
 {
@@ -66,10 +75,15 @@ static size_t slab_window_size(void)
 	return min_size(max_size(round_up_pow2(os_total_ram() * 4), SLABS_MIN), SLABS_MAX);
 }
 
+/* Once, and not again when the start is tried a second time. */
 static void read_parameters(void)
 {
+	static bool done;
 	const char *cmdline = os_secure() ? NULL : os_getenv("KMALLOC_CMDLINE");
 
+	if (done)
+		return;
+	done = true;
 	if (cmdline)
 		param_parse(cmdline);
 	if (params.help)
@@ -104,6 +118,7 @@ static void create_caches(void)
 /* Rooms from the bottom up; the shrinker that is registered last is called first. */
 static bool start_rooms(void)
 {
+	static bool warned;
 	uintptr_t base;
 	size_t size;
 
@@ -112,8 +127,10 @@ static bool start_rooms(void)
 	base = LAYOUT_BASE + os_random_seed() % LAYOUT_RANDOM * GIB;
 	size = slab_window_size();
 	if (!page_init(base, size)) {
-		fmt_warn("no address space for the memory map (%zu bytes): raise ulimit -v",
-			 size >> GRANULE_SHIFT);
+		if (!warned)
+			fmt_warn("no address space for the memory map (%zu bytes): raise ulimit -v",
+				 size >> GRANULE_SHIFT);
+		warned = true;
 		return false;
 	}
 	vmalloc_init(base + size + 2 * GIB, LAYOUT_END - (base + size + 2 * GIB));
@@ -127,20 +144,22 @@ static bool start_rooms(void)
 
 cold_path bool kmalloc_start_slow(void)
 {
-	void *self = __builtin_thread_pointer();
-	uint32_t state = START_NOT;
+	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
+	bool mine = false;
 
-	if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
-		__atomic_store_n(&start_owner, self, __ATOMIC_RELAXED);
-		lock_depth++;
+	lock_depth++;
+	barrier();
+	while (!mine && (state == START_NOT || state == START_FAILED))
+		mine = atomic_compare_exchange_strong(&start_state, &state, START_RUNNING);
+	if (mine) {
 		state = start_rooms() ? START_DONE : START_FAILED;
-		lock_depth--;
 		atomic_store_explicit(&start_state, state, memory_order_release);
 		port_futex_wake(&start_state, INT32_MAX);
-		return state == START_DONE;
 	}
+	barrier();
+	lock_depth--;
 	while (state == START_RUNNING) {
-		if (__atomic_load_n(&start_owner, __ATOMIC_RELAXED) == self)
+		if (lock_in_atomic())
 			return false;
 		port_futex_wait(&start_state, START_RUNNING);
 		state = atomic_load_explicit(&start_state, memory_order_acquire);

@@ -13,12 +13,14 @@
  * is exact, two of them need not be of the same moment.
  *
  * Standard error is duplicated at the start: some programs close it themselves before
- * they end. Nothing is allocated.
+ * they end. Nothing is allocated. Where the program ends by exit() in a handler that interrupted
+ * the allocator, nobody will release its locks: what needs them is left out.
  */
 #include "kmalloc/stat.h"
 
 #include "kmalloc/size_class.h"
 #include "lib/fmt.h"
+#include "lib/lock.h"
 #include "lib/port.h"
 #include "os/os.h"
 #include "page/meta.h"
@@ -147,6 +149,12 @@ static void print_process(void)
 
 void stat_print(void)
 {
+	if (lock_in_atomic()) {
+		/* exit() in a handler that interrupted the allocator: its locks are ours for good */
+		fmt_print("statistics: the program ended inside the allocator: calls alone\n");
+		print_kmalloc_path();
+		return;
+	}
 	print_slabinfo();
 	print_kmalloc_path();
 	print_vmalloc_path();

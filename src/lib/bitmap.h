@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bitmap.h - fixed arrays of bits in 64-bit words; callers own the locking.
+ * bitmap.h - fixed arrays of bits in 64-bit words; callers own the locking. A bit that nobody
+ * changes may be read without it, while others of its word change.
  */
 #ifndef LIB_BITMAP_H
 #define LIB_BITMAP_H
@@ -11,17 +12,17 @@
 
 static inline bool bitmap_test(const uint64_t *map, unsigned bit)
 {
-	return map[bit / 64] >> (bit % 64) & 1;
+	return __atomic_load_n(&map[bit / 64], __ATOMIC_RELAXED) >> (bit % 64) & 1;
 }
 
 static inline void bitmap_set(uint64_t *map, unsigned bit)
 {
-	map[bit / 64] |= 1UL << (bit % 64);
+	__atomic_store_n(&map[bit / 64], map[bit / 64] | 1UL << (bit % 64), __ATOMIC_RELAXED);
 }
 
 static inline void bitmap_clear(uint64_t *map, unsigned bit)
 {
-	map[bit / 64] &= ~(1UL << (bit % 64));
+	__atomic_store_n(&map[bit / 64], map[bit / 64] & ~(1UL << (bit % 64)), __ATOMIC_RELAXED);
 }
 
 /* Set the first n bits and clear the rest of the words they stand in. */

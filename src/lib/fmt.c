@@ -11,6 +11,7 @@
 #include "lib/port.h"
 
 #define LINE_MAX_BYTES 1024
+#define WIDTH_MAX LINE_MAX_BYTES /* from there on more digits are skipped: no line is so wide */
 
 static int output_fd = 2; /* of fmt_print(); written at start-up only */
 
@@ -88,7 +89,8 @@ static const char *put_conversion(struct out *out, const char *p, va_list *args)
 		zero |= *p == '0';
 	}
 	for (; *p >= '0' && *p <= '9'; p++)
-		width = width * 10 + (*p - '0');
+		if (width < WIDTH_MAX)
+			width = width * 10 + (*p - '0');
 	for (; *p == 'l' || *p == 'z'; p++)
 		is_long = true;
 

@@ -67,6 +67,11 @@ static bool spin_for(struct lock *lock)
 	return false;
 }
 
+const struct lock *lock_list(void)
+{
+	return all_locks;
+}
+
 cold_path void lock_acquire_slow(struct lock *lock)
 {
 	bool bounded = false; /* met a quiet holder: see lock.h */
@@ -90,11 +95,6 @@ cold_path void lock_acquire_slow(struct lock *lock)
 cold_path void lock_wake(struct lock *lock)
 {
 	port_futex_wake(&lock->word, 1);
-}
-
-struct lock *lock_first(void)
-{
-	return all_locks;
 }
 
 bool lock_get(struct lock *lock, gfp_t gfp)
@@ -159,7 +159,7 @@ void lock_fork_parent(void)
 {
 	/* in list order too: nobody can wait for two of them */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!lock->forked || !lock_is_mine(lock))
+		if (!lock_is_mine(lock) || !lock->forked)
 			continue;
 		lock->forked = false;
 		fork_taken--;
@@ -178,7 +178,7 @@ void lock_fork_child(void)
 			lock_note_held(lock, -1);
 #endif
 		lock->forked = false;
-		lock->owner = NULL;
+		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	}
 	lock_depth -= fork_taken;

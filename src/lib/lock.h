@@ -16,6 +16,10 @@
  * by a thread that may make no system call). Owner: the holder's
  * thread pointer, written by the holder only; read by the holder's thread to
  * recognise itself (fork in a handler), by debug builds, and by nobody else.
+ * Word: 0 free, 1 held, 2 held and somebody may sleep. Owner: the holder's
+ * thread pointer, written by the holder only; read by any thread that asks whether it is
+ * the holder itself (a try in a handler, fork in a handler, debug builds). Another thread's
+ * value, or one that is about to change, is never its own, so the accesses are relaxed.
  *
  * QUIET HOLDERS. Waking a sleeper is a system call, which GFP_ATOMIC and GFP_NOWAIT must not
  * make. A lock that was only tried is therefore held quietly (lock->quiet), and released without
@@ -80,7 +84,7 @@ void lock_note_held(const struct lock *lock, int delta);
 
 static inline bool lock_is_mine(const struct lock *lock)
 {
-	return lock->owner == __builtin_thread_pointer();
+	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == __builtin_thread_pointer();
 }
 
 #ifdef DEBUG_CHECKS
@@ -144,7 +148,7 @@ static inline void lock_release(struct lock *lock)
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, -1);
 #endif
-	lock->owner = NULL;
+	__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 	/* pairs with the acquire in lock_try() and lock_acquire() */
 	if (unlikely(atomic_exchange_explicit(&lock->word, LOCK_FREE, memory_order_release) ==
 		     LOCK_WAITED) &&
@@ -163,8 +167,8 @@ static inline bool lock_in_atomic(void)
 	return lock_depth > 0;
 }
 
-/* The first of all locks, by rank; lock->next leads on. For those who go through every lock. */
-struct lock *lock_first(void);
+/* All locks, by rank; NULL: none yet. */
+const struct lock *lock_list(void);
 
 void lock_fork_prepare(void);
 void lock_fork_parent(void);

@@ -39,6 +39,20 @@ static bool parse_choice(const struct param *param, const char *value)
 	return false;
 }
 
+#ifdef DEBUG_CHECKS
+static bool parse_fault_of(const struct param *param, const char *value)
+{
+	size_t len = strcspn(value, ":");
+
+	for (int i = 0; param->choices[i]; i++)
+		if (value[len] && len == strlen(param->choices[i]) &&
+		    !strncmp(value, param->choices[i], len))
+			return fault_attr_parse((struct fault_attr *)param->target + i,
+						value + len + 1);
+	return false;
+}
+#endif
+
 static bool assign(const struct param *param, const char *value)
 {
 	switch (param->type) {
@@ -50,6 +64,14 @@ static bool assign(const struct param *param, const char *value)
 		return value && fmt_parse_size(value, param->target);
 	case PARAM_CHOICE:
 		return value && parse_choice(param, value);
+#ifdef DEBUG_CHECKS
+	case PARAM_FAULT:
+		return value && fault_attr_parse(param->target, value);
+	case PARAM_FAULT_OF:
+		return value && parse_fault_of(param, value);
+#endif
+	default:
+		break;
 	}
 	return false;
 }

@@ -10,6 +10,7 @@
 #define LIB_PARAM_H
 
 #include "lib/compiler.h"
+#include "lib/fault_inject.h"
 
 enum param_rseq { PARAM_RSEQ_AUTO, PARAM_RSEQ_MM_CID, PARAM_RSEQ_CPU_ID, PARAM_RSEQ_OFF };
 enum param_foreign { PARAM_FOREIGN_IGNORE, PARAM_FOREIGN_WARN, PARAM_FOREIGN_PANIC };
@@ -26,17 +27,30 @@ struct params {
 	size_t page_dirty_max;	 /* bytes of free dirty blocks kept */
 	size_t min_free_kbytes;	 /* of the atomic reserve; SIZE_MAX: not given */
 	size_t reclaim_age_ms;	 /* free memory older than this goes back */
+	size_t valid_shift;	 /* debug build: rooms are validated every 2^n-th miss */
+#ifdef DEBUG_CHECKS
+	size_t fail_seed;		   /* where chance, and the turn of errors, start */
+	struct fault_attr fail_page_alloc; /* size: 1, as of the others */
+	struct fault_attr fail_meta_alloc;
+	struct fault_attr fail_syscall[NR_FAULT_CALLS]; /* by enum fault_call */
+#endif
 };
 
 extern struct params params;
 
-enum param_type { PARAM_BOOL, PARAM_SIZE, PARAM_CHOICE };
+enum param_type {
+	PARAM_BOOL,
+	PARAM_SIZE,
+	PARAM_CHOICE,
+	PARAM_FAULT,	/* debug builds: which calls fail */
+	PARAM_FAULT_OF, /* the same of one kind: "choice:..." */
+};
 
 struct param {
 	const char *name;
 	enum param_type type;
-	void *target;		    /* bool, size_t or int, by type */
-	const char *const *choices; /* NULL-ended, for PARAM_CHOICE; the index is stored */
+	void *target;		    /* bool, size_t, int, or fault_attr (of each kind), by type */
+	const char *const *choices; /* NULL-ended; of PARAM_CHOICE the index is stored */
 	const char *help;
 };
 

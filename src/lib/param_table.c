@@ -9,11 +9,19 @@ struct params params = {
 	.page_dirty_max = 32UL << 20,
 	.reclaim_age_ms = 10000,
 	.min_free_kbytes = SIZE_MAX,
+	.valid_shift = 10,
 };
 
 static const char *const rseq_choices[] = { "auto", "mm_cid", "cpu_id", "off", NULL };
 static const char *const foreign_choices[] = { "ignore", "warn", "panic", NULL };
 static const char *const thp_choices[] = { "adaptive", "never", "madvise", "always", NULL };
+
+#ifdef DEBUG_CHECKS
+/* in the order of enum fault_call */
+static const char *const fail_syscall_choices[] = { "mmap",    "mprotect", "munmap", "mremap",
+						    "madvise", "guard",	   "futex",  "membarrier",
+						    "write",   "fcntl",	   "other",  NULL };
+#endif
 
 const struct param param_table[] = {
 	{ "help", PARAM_BOOL, &params.help, NULL, "print this list at start-up" },
@@ -35,5 +43,17 @@ const struct param param_table[] = {
 	  "KiB kept ready for GFP_ATOMIC (1024, from the first kernel call on; given: from the start)" },
 	{ "kswapd", PARAM_BOOL, &params.kswapd, NULL,
 	  "run a thread that returns memory while the program is idle" },
+	{ "valid_shift", PARAM_SIZE, &params.valid_shift, NULL,
+	  "debug build: validate every structure at each 2^n-th miss" },
+#ifdef DEBUG_CHECKS
+	{ "fail_page_alloc", PARAM_FAULT, &params.fail_page_alloc, NULL,
+	  "interval,probability,space,times of requests for pages that fail" },
+	{ "fail_meta_alloc", PARAM_FAULT, &params.fail_meta_alloc, NULL,
+	  "the same of requests for metadata" },
+	{ "fail_syscall", PARAM_FAULT_OF, &params.fail_syscall, fail_syscall_choices,
+	  "the same of one kind of system calls: kind:interval,probability,space,times" },
+	{ "fail_seed", PARAM_SIZE, &params.fail_seed, NULL,
+	  "where the chance of these, and the turn of errors, start" },
+#endif
 	{ NULL, PARAM_BOOL, NULL, NULL, NULL },
 };

@@ -5,6 +5,7 @@
  * Made by the raw instruction (arch/), so errno stays untouched, cancellation
  * never strikes, and a program that interposes mmap does not recurse into us.
  * No state but what the kernel told at exec; no locks; safe in a handler.
+ * In debug builds any of them can be made to fail (fail_syscall.c).
  *
  * Before libc's own start (the dynamic linker calls malloc early) environ is
  * not set yet: the initial stack, which the linker exports, has it.
@@ -13,6 +14,7 @@
 
 #include "arch/x86_64/syscall.h"
 #include "lib/port.h"
+#include "os/fail_syscall.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -42,6 +44,7 @@
 #endif
 #define PORT_DUP_FROM 100	  /* away from the numbers that programs count on */
 #define RSEQ_FEATURE_SIZE_AUXV 27 /* AT_RSEQ_FEATURE_SIZE */
+#define STAT_NUM_THREADS 17	  /* fields of /proc/self/stat from the state to num_threads */
 #define MEMBARRIER_RSEQ (1 << 7)
 #define MEMBARRIER_REGISTER_RSEQ (1 << 8)
 
@@ -54,7 +57,10 @@ extern char **environ;
 
 static long call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	return arch_syscall(nr, a, b, c, d, e, f);
+	const long args[] = { a, b, c, d, e };
+	long error = fail_syscall(nr, args);
+
+	return error ? error : arch_syscall(nr, a, b, c, d, e, f);
 }
 
 static long sys_mmap(void *addr, size_t size, int prot, int flags)
@@ -291,6 +297,38 @@ void os_rusage(size_t *peak_bytes, size_t *minor_faults)
 	*minor_faults = (size_t)usage.ru_minflt;
 }
 
+/* Fields of /proc/self/stat, from the state on: "Z ppid pgrp ... num_threads ...". */
+static bool leader_is_gone_and_one_left(const char *state)
+{
+	const char *field = state;
+
+	if (*state != 'Z')
+		return false;
+	for (int i = 0; field && i < STAT_NUM_THREADS; i++)
+		field = strchr(field + 1, ' ');
+	/* one that runs, and the first one, which ended but counts */
+	return field && field[1] == '2' && field[2] == ' ';
+}
+
+bool os_is_last_thread(void)
+{
+	char text[512] = "";
+	long fd =
+		call(SYS_openat, AT_FDCWD, (long)"/proc/self/stat", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	long len;
+	char *name_end;
+
+	if (failed(fd))
+		return false;
+	len = call(SYS_read, fd, (long)text, sizeof(text) - 1, 0, 0, 0);
+	call(SYS_close, fd, 0, 0, 0, 0, 0);
+	if (failed(len))
+		return false;
+	text[len] = 0;
+	name_end = strrchr(text, ')'); /* the program's name may hold anything */
+	return name_end && leader_is_gone_and_one_left(name_end + 2);
+}
+
 void os_sleep_ms(size_t ms)
 {
 	struct timespec time = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
@@ -334,8 +372,26 @@ int port_dup(int fd)
 	return (int)call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, PORT_DUP_FROM, 0, 0, 0);
 }
 
+#ifdef COVERAGE
+extern void __gcov_dump(void);
+
+/* Where coverage is measured: what led here counts too. Once, since this itself may come to harm. */
+static void write_counters(void)
+{
+	static bool begun;
+
+	if (!__atomic_exchange_n(&begun, true, __ATOMIC_RELAXED))
+		__gcov_dump();
+}
+#else
+static void write_counters(void)
+{
+}
+#endif
+
 _Noreturn void port_abort(void)
 {
+	write_counters();
 	/* not abort(): it takes locks and runs what the program installed */
 	struct {
 		void (*handler)(int);

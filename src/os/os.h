@@ -8,7 +8,7 @@
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
  * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
- * calls vfork itself, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
+ * calls vfork or malloc_stats itself, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -31,7 +31,7 @@ void os_init(void);
 void *os_map(size_t size);
 /*
  * The same exactly at addr, only if nothing is mapped there.
- * 0; -EEXIST: something is there; -ENOMEM.
+ * 0; -EEXIST: something is there; -ENOMEM; -EAGAIN: over the limit of locked memory.
  */
 int os_map_at(void *addr, size_t size);
 /* Reserve address space without access. NULL: ENOMEM. */
@@ -42,13 +42,17 @@ int os_commit(void *addr, size_t size);
 int os_unmap(void *addr, size_t size);
 /*
  * Move the pages of [old, old + old_size) to [to, to + new_size), which must
- * be mapped and is replaced; the rest is zero. 0; -ENOMEM; -EFAULT when the
- * old range is more than one VMA. The old range is unmapped on success.
+ * be mapped and is replaced; the rest is zero. 0; -ENOMEM; -EAGAIN: over the limit of locked
+ * memory; -EFAULT when the old range is more than one VMA. The old range is unmapped on
+ * success; on failure it is as it was, but the new range may be unmapped.
  */
 int os_move(void *old, size_t old_size, size_t new_size, void *to);
-/* Grow the VMA that is exactly [addr, addr + old_size) in place. 0; -ENOMEM; -EFAULT. */
+/* Grow the VMA that is exactly [addr, addr + old_size) in place. 0; -ENOMEM; -EAGAIN; -EFAULT. */
 int os_grow(void *addr, size_t old_size, size_t new_size);
-/* Give the pages back; the range reads as zero after. 0; -EINVAL (locked pages). */
+/*
+ * Give the pages back; the range reads as zero after. 0; -EINVAL: locked pages; -ENOMEM: not
+ * all of it is mapped. After an error part of it may have been given back.
+ */
 int os_discard(void *addr, size_t size);
 /* Fault the pages in, writable. 0; -EINVAL: kernel before 5.14; -ENOMEM. */
 int os_populate(void *addr, size_t size);
@@ -56,7 +60,7 @@ int os_populate(void *addr, size_t size);
 void os_advise_huge(void *addr, size_t size, bool huge);
 /*
  * Make pages fault for good until os_guard_remove() or unmapped, without a VMA
- * of their own. 0; -EINVAL: kernel before 6.13.
+ * of their own. 0; -EINVAL: kernel before 6.13, or locked pages; -ENOMEM; -EINTR.
  */
 int os_guard_install(void *addr, size_t size);
 int os_guard_remove(void *addr, size_t size);
@@ -105,7 +109,7 @@ size_t os_rseq_feature_size(void);
 /* Text at exec of this program's name, for reports; never NULL. */
 const char *os_program(void);
 
-/* Around vfork: block all signals of the thread, and set the mask as it was. */
+/* Around vfork and while the world is stopped: block all signals of the thread, and set the mask as it was. */
 uint64_t os_block_signals(void);
 void os_restore_signals(uint64_t mask);
 
@@ -113,6 +117,11 @@ void os_restore_signals(uint64_t mask);
 int os_membarrier_rseq(void);
 /* [asked] Peak resident set and page faults so far. */
 void os_rusage(size_t *peak_bytes, size_t *minor_faults);
+/*
+ * [asked] Has every other thread of the process ended, the first one too? False also where /proc
+ * does not tell.
+ */
+bool os_is_last_thread(void);
 /* [asked] Sleep. */
 void os_sleep_ms(size_t ms);
 

@@ -13,12 +13,13 @@
  * clean one; 3. an offline section again; 4. the next sections of the window;
  * 5. all shrinkers, then once more from 1.
  *
+ * A free that may not wait, and finds the lock busy, pushes the block, still BUSY,
+ * onto a list without a lock; whoever allocates or frees next takes the list whole,
+ * by an exchange, and frees its blocks.
+ *
  * Giving back: dirty blocks past page.dirty_max (the oldest first), and those
  * older than reclaim.age_ms, are discarded and become clean. They are BUSY
  * meanwhile, off every list, so the system call runs without the lock.
- *
- * A free that may not wait and finds the lock busy (page_put()) puts the block on a list without
- * one; whoever takes the lock next to allocate or to free works it off.
  *
  * Locks: zone_lock (rank ZONE) guards all lists, counters, and the state and
  * order of descriptors that are not a slab's. It is held over the mapping of
@@ -27,35 +28,30 @@
  */
 #include "lib/lock.h"
 #include "lib/param.h"
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
-#include "page/page.h"
+#include "page/page_internal.h"
 #include "page/reclaim.h"
+#include "page/valid.h"
 #include "page/window.h"
 #include "page/zone_dma.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
-#define NR_ORDERS (MAX_ORDER + 1)
 #define NO_ORDER NR_ORDERS
 #define PURGE_BATCH 16
 #define GROW_MAX 16 /* sections mapped at once, at most */
 #define STAMP_SHIFT 8
-
-/* Free blocks of one kind; guarded by zone_lock. */
-struct free_area {
-	struct list_head list[NR_ORDERS]; /* head: freed last */
-	unsigned nonempty;		  /* a bit per order */
-	size_t bytes;
-};
 
 static struct lock zone_lock;
 static struct free_area areas[2]; /* DIRTY, CLEAN */
 static struct list_head offline;  /* head descriptors of unmapped sections */
 static size_t nr_online;	  /* sections mapped */
 static size_t purged_bytes;
-static _Atomic(struct page *)
-	late; /* BUSY blocks, linked by list.next; pushed without the lock, taken whole */
+/* Blocks freed where zone_lock could not be had, linked by list.next; NULL: none. No lock. */
+static _Atomic(struct list_head *) deferred;
 
 static size_t block_bytes(unsigned order)
 {
@@ -71,34 +67,35 @@ static void add_block_locked(struct page *page, unsigned order, enum page_state 
 {
 	struct free_area *area = area_of(state);
 
-	page->state = (uint8_t)state;
+	page_set_state(page, state);
 	page->order = (uint8_t)order;
 	list_add(&page->list, &area->list[order]);
 	area->nonempty |= 1U << order;
 	area->bytes += block_bytes(order);
+	debug_valid(page_is_valid(page));
 }
 
 static void take_block_locked(struct page *page)
 {
-	struct free_area *area = area_of(page->state);
+	struct free_area *area = area_of(page_state(page));
 	unsigned order = page->order;
 
 	list_del(&page->list);
 	if (list_empty(&area->list[order]))
 		area->nonempty &= ~(1U << order);
 	area->bytes -= block_bytes(order);
-	page->state = PAGE_NONE;
+	page_set_state(page, PAGE_NONE);
 }
 
 /* Put a block on its list, joined with its buddy as long as that is alike. */
 static void merge_block_locked(struct page *page, unsigned order, enum page_state state)
 {
 	lock_assert_held(&zone_lock);
-	page->state = PAGE_NONE;
+	page_set_state(page, PAGE_NONE);
 	while (order < MAX_ORDER) {
 		struct page *buddy = page_of_granule(page->granule ^ (1U << order));
 
-		if (buddy->state != state || buddy->order != order)
+		if (page_state(buddy) != state || buddy->order != order)
 			break;
 		take_block_locked(buddy);
 		if (buddy->granule < page->granule) {
@@ -123,7 +120,7 @@ static void split_block_locked(struct page *page, unsigned order, enum page_stat
 		add_block_locked(rest, half, state);
 	}
 	page->order = (uint8_t)order;
-	page->state = PAGE_BUSY;
+	page_set_state(page, PAGE_BUSY);
 }
 
 static struct page *take_fitting_locked(unsigned order, bool *zeroed)
@@ -137,8 +134,8 @@ static struct page *take_fitting_locked(unsigned order, bool *zeroed)
 		unsigned found = (unsigned)__builtin_ctz(fitting);
 		struct page *page = list_first_entry(&areas[kind].list[found], struct page, list);
 
-		*zeroed = page->state == PAGE_CLEAN;
-		split_block_locked(page, order, page->state);
+		*zeroed = page_state(page) == PAGE_CLEAN;
+		split_block_locked(page, order, page_state(page));
 		return page;
 	}
 	return NULL;
@@ -179,40 +176,59 @@ static bool grow_locked(void)
 	return count > 0;
 }
 
-static void free_late_locked(void)
+static void defer(struct page *page)
 {
-	struct page *page;
+	page->list.next = atomic_load_explicit(&deferred, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&deferred, &page->list.next, &page->list,
+						      memory_order_release, memory_order_relaxed))
+		;
+}
 
-	lock_assert_held(&zone_lock);
-	if (likely(!atomic_load_explicit(&late, memory_order_relaxed)))
-		return;
-	page = atomic_exchange_explicit(&late, NULL, memory_order_acquire);
-	while (page) {
-		struct page *next = (struct page *)page->list.next;
+static cold_path void free_deferred_locked(void)
+{
+	/* pairs with defer() */
+	struct list_head *entry = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);
 
+	while (entry) {
+		struct page *page = list_entry(entry, struct page, list);
+
+		entry = entry->next;
+		list_init(&page->list);
 		page->stamp = stamp_now();
 		merge_block_locked(page, page->order, PAGE_DIRTY);
-		page = next;
 	}
+}
+
+static bool zone_lock_get(gfp_t gfp)
+{
+	if (!lock_get(&zone_lock, gfp))
+		return false;
+	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)))
+		free_deferred_locked();
+	return true;
 }
 
 static struct page *page_alloc_once(unsigned order, gfp_t gfp, bool *zeroed)
 {
 	struct page *page;
 
-	if (!lock_get(&zone_lock, gfp))
+	if (!zone_lock_get(gfp))
 		return NULL;
-	free_late_locked();
 	page = take_fitting_locked(order, zeroed);
 	if (!page && gfpflags_allow_blocking(gfp) && grow_locked())
 		page = take_fitting_locked(order, zeroed);
+	debug_valid(!page || page_is_valid(page));
 	lock_release(&zone_lock);
 	return page;
 }
 
 struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 {
-	struct page *page = page_alloc_once(order, gfp, zeroed);
+	struct page *page;
+
+	if (should_fail(&params.fail_page_alloc, 1))
+		return NULL;
+	page = page_alloc_once(order, gfp, zeroed);
 
 	if (likely(page) || !gfp_may_reclaim(gfp))
 		return page;
@@ -220,43 +236,30 @@ struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed)
 	return page_alloc_once(order, gfp, zeroed);
 }
 
-bool page_free(struct page *page, gfp_t gfp)
+void page_free(struct page *page, gfp_t gfp)
 {
 	bool excess;
 
-	if (!lock_get(&zone_lock, gfp))
-		return false;
-	free_late_locked();
+	if (!zone_lock_get(gfp)) {
+		defer(page);
+		return;
+	}
 	page->stamp = stamp_now();
 	merge_block_locked(page, page->order, PAGE_DIRTY);
 	excess = area_of(PAGE_DIRTY)->bytes > params.page_dirty_max;
 	lock_release(&zone_lock);
-	if (unlikely(excess)) {
-		if (gfpflags_allow_blocking(gfp))
-			page_purge(PAGE_PURGE_EXCESS);
-		else
-			reclaim_wake();
-	}
-	return true;
-}
-
-void page_put(struct page *page, gfp_t gfp)
-{
-	struct page *head;
-
-	if (likely(page_free(page, gfp)))
+	if (likely(!excess))
 		return;
-	head = atomic_load_explicit(&late, memory_order_relaxed);
-	do
-		page->list.next = (struct list_head *)head;
-	while (!atomic_compare_exchange_weak_explicit(&late, &head, page, memory_order_release,
-						      memory_order_relaxed));
+	if (gfpflags_allow_blocking(gfp))
+		page_purge(PAGE_PURGE_EXCESS);
+	else
+		reclaim_wake();
 }
 
 void page_set_owner(const struct page *page, uint8_t owner)
 {
 	for (size_t i = 0; i < 1UL << page->order; i++)
-		window.kmap[page->granule + i] = owner;
+		__atomic_store_n(&window.kmap[page->granule + i], owner, __ATOMIC_RELAXED);
 }
 
 /* May this dirty block go now? */
@@ -289,7 +292,7 @@ static unsigned isolate_locked(enum page_purge what, struct page **batch)
 			if (!purge_due_locked(page, what))
 				break;
 			take_block_locked(page);
-			page->state = PAGE_BUSY;
+			page_set_state(page, PAGE_BUSY);
 			batch[n++] = page;
 		}
 	}
@@ -305,7 +308,7 @@ size_t page_purge(enum page_purge what)
 	do {
 		bool stuck = false;
 
-		lock_acquire(&zone_lock);
+		zone_lock_get(GFP_KERNEL);
 		n = isolate_locked(what, batch);
 		lock_release(&zone_lock);
 		for (unsigned i = 0; i < n; i++) {
@@ -366,6 +369,9 @@ bool page_init(uintptr_t base, size_t size)
 {
 	static struct shrinker shrinker = { page_shrink, NULL };
 
+	/* first, so that it can be called again after a failure */
+	if (!window_init(base, size))
+		return false;
 	lock_init(&zone_lock, LOCK_RANK_ZONE);
 	meta_init();
 	for (unsigned kind = 0; kind < ARRAY_SIZE(areas); kind++)
@@ -385,4 +391,18 @@ void page_stat(struct page_stat *stat)
 	stat->free_clean = area_of(PAGE_CLEAN)->bytes;
 	stat->purged = purged_bytes;
 	lock_release(&zone_lock);
+}
+
+struct lock *zone_view_lock(void)
+{
+	return &zone_lock;
+}
+
+void zone_view(struct zone_view *view)
+{
+	view->lock = &zone_lock;
+	view->areas = areas;
+	view->offline = &offline;
+	view->nr_online = nr_online;
+	view->deferred = atomic_load_explicit(&deferred, memory_order_acquire);
 }

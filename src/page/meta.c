@@ -7,39 +7,47 @@
  * flags (SLAB_NO_SHEAVES, bootstrap caches). Here it has a source of its own,
  * so the rooms above never recurse and user data never lies beside metadata.
  *
- * Allocation: 1. the pool of that size; 2. cut from the current region;
- * 3. map another region (MAP_GROW at a time, only where gfp may block).
- * Memory is never unmapped, so a stale pointer to a freed structure still
- * reads as a structure (vmalloc's address table counts on that).
+ * Allocation: 1. the pool of that size; 2. what was freed without the lock;
+ * 3. cut from the current region; 4. map another region (MAP_GROW at a time, only
+ * where gfp may block). Memory is never unmapped, so a stale pointer to a freed
+ * structure still reads as a structure (vmalloc's address table counts on that).
+ *
+ * Every byte of a region is a piece in use, a piece in a pool, deferred, not cut
+ * yet, or the link at the region's end: what a cut skips, to be aligned, goes into the
+ * pools too. So what is in use is known without a counter.
  *
  * Lock: meta_lock (rank META, the last): nothing is taken under it. Mapping is
  * done under it too: it happens once per MAP_GROW bytes. fork: taken like all.
- * A free that can't have the lock where it may not wait puts the piece on a list
- * without one (late), which an allocation that finds its pool empty takes whole.
+ * A free that may not wait, and finds the lock busy, pushes the piece onto a list
+ * without a lock, one per pool. An allocation that finds its pool empty takes that list
+ * whole, by an exchange, for the pool: nothing is popped singly, so a
+ * reused address can't fool it.
  */
 #include "page/meta.h"
 
 #include "lib/lock.h"
+#include "lib/param.h"
+#include "lib/valid.h"
 #include "os/os.h"
+#include "page/page_internal.h"
+#include "page/valid.h"
 
 #include <string.h>
 
-#define MIN_SHIFT 6 /* a cache line */
-#define NR_POOLS 9  /* 64 bytes to META_MAX_SIZE */
-#define MAP_GROW (256UL << 10)
-
-struct meta_free {
-	struct meta_free *next; /* NULL ends the pool */
-};
+#define MIN_SHIFT META_MIN_SHIFT
+#define NR_POOLS META_POOLS
+#define MAP_GROW META_REGION_BYTES
 
 static struct lock meta_lock;
 /* all guarded by meta_lock */
 static struct meta_free *pools[NR_POOLS];
 static char *region; /* where the next piece is cut; zero memory */
 static size_t region_left;
-static size_t mapped;
+static struct meta_region *regions; /* all of them; NULL: none yet */
+static size_t mapped;		    /* also read without the lock */
 
-static _Atomic(struct meta_free *) late[NR_POOLS]; /* pushed without the lock, taken whole */
+/* Pieces freed where meta_lock could not be had; no lock. */
+static _Atomic(struct meta_free *) deferred[NR_POOLS];
 
 void meta_init(void)
 {
@@ -51,23 +59,41 @@ static unsigned pool_of(size_t size)
 	return size <= 1UL << MIN_SHIFT ? 0 : ilog2(size - 1) + 1 - MIN_SHIFT;
 }
 
-/* Put what is left of the region into the pools, so that a new one may start. */
-static void retire_region_locked(void)
+size_t meta_piece_bytes(size_t size)
+{
+	return 1UL << (pool_of(size) + MIN_SHIFT);
+}
+
+/* Put the next bytes of the region into the pools: they are skipped, or a new region starts. */
+static void retire_locked(size_t bytes)
 {
 	lock_assert_held(&meta_lock);
-	while (region_left >= 1UL << MIN_SHIFT) {
+	region_left -= bytes;
+	while (bytes) {
 		unsigned pool = NR_POOLS - 1;
 		struct meta_free *piece;
 
-		while (region_left < 1UL << (pool + MIN_SHIFT) ||
+		while (bytes < 1UL << (pool + MIN_SHIFT) ||
 		       (uintptr_t)region & ((1UL << (pool + MIN_SHIFT)) - 1))
 			pool--;
 		piece = (struct meta_free *)region;
 		piece->next = pools[pool];
 		pools[pool] = piece;
 		region += 1UL << (pool + MIN_SHIFT);
-		region_left -= 1UL << (pool + MIN_SHIFT);
+		bytes -= 1UL << (pool + MIN_SHIFT);
 	}
+}
+
+static void start_region_locked(char *fresh)
+{
+	struct meta_region *link = (struct meta_region *)(fresh + META_REGION_USABLE);
+
+	link->next = regions;
+	link->start = fresh;
+	regions = link;
+	region = fresh;
+	region_left = META_REGION_USABLE;
+	__atomic_store_n(&mapped, mapped + MAP_GROW, __ATOMIC_RELAXED);
 }
 
 static void *cut_locked(size_t size, gfp_t gfp)
@@ -85,17 +111,16 @@ static void *cut_locked(size_t size, gfp_t gfp)
 
 		if (!fresh)
 			return NULL;
-		retire_region_locked();
-		region = fresh;
-		region_left = MAP_GROW;
-		mapped += MAP_GROW;
+		retire_locked(region_left);
+		start_region_locked(fresh);
 		pad = 0;
 	}
+	retire_locked(pad);
 
-	char *ptr = region + pad;
+	char *ptr = region;
 
-	region += pad + size;
-	region_left -= pad + size;
+	region += size;
+	region_left -= size;
 	return ptr;
 }
 
@@ -104,13 +129,15 @@ void *meta_alloc(size_t size, gfp_t gfp)
 	unsigned pool = pool_of(size);
 	struct meta_free *piece;
 
-	if (!lock_get(&meta_lock, gfp))
+	if (should_fail(&params.fail_meta_alloc, 1) || !lock_get(&meta_lock, gfp))
 		return NULL;
-	if (unlikely(!pools[pool] && atomic_load_explicit(&late[pool], memory_order_relaxed)))
-		pools[pool] = atomic_exchange_explicit(&late[pool], NULL, memory_order_acquire);
 	piece = pools[pool];
+	if (!piece && atomic_load_explicit(&deferred[pool], memory_order_relaxed))
+		/* pairs with defer() */
+		piece = atomic_exchange_explicit(&deferred[pool], NULL, memory_order_acquire);
 	if (piece) {
 		pools[pool] = piece->next;
+		debug_valid(meta_piece_is_valid(piece, size));
 		lock_release(&meta_lock);
 		memset(piece, 0, size);
 		return piece;
@@ -120,10 +147,10 @@ void *meta_alloc(size_t size, gfp_t gfp)
 	return piece;
 }
 
-static void free_late(struct meta_free *piece, unsigned pool)
+static void defer(struct meta_free *piece, unsigned pool)
 {
-	piece->next = atomic_load_explicit(&late[pool], memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(&late[pool], &piece->next, piece,
+	piece->next = atomic_load_explicit(&deferred[pool], memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&deferred[pool], &piece->next, piece,
 						      memory_order_release, memory_order_relaxed))
 		;
 }
@@ -136,9 +163,10 @@ void meta_free(void *ptr, size_t size, gfp_t gfp)
 	if (!ptr)
 		return;
 	if (!lock_get(&meta_lock, gfp)) {
-		free_late(piece, pool);
+		defer(piece, pool);
 		return;
 	}
+	debug_valid(meta_piece_is_valid(piece, size));
 	piece->next = pools[pool];
 	pools[pool] = piece;
 	lock_release(&meta_lock);
@@ -146,5 +174,22 @@ void meta_free(void *ptr, size_t size, gfp_t gfp)
 
 size_t meta_bytes(void)
 {
-	return mapped;
+	return __atomic_load_n(&mapped, __ATOMIC_RELAXED);
+}
+
+struct lock *meta_view_lock(void)
+{
+	return &meta_lock;
+}
+
+void meta_view(struct meta_view *view)
+{
+	view->lock = &meta_lock;
+	view->pools = pools;
+	view->regions = regions;
+	view->uncut = region;
+	view->uncut_bytes = region_left;
+	view->mapped = mapped;
+	for (unsigned pool = 0; pool < NR_POOLS; pool++)
+		view->deferred[pool] = atomic_load_explicit(&deferred[pool], memory_order_acquire);
 }

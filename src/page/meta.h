@@ -21,6 +21,9 @@ void *meta_alloc(size_t size, gfp_t gfp);
 /* Give it back with the size it was asked with. Never waits when gfp forbids. */
 void meta_free(void *ptr, size_t size, gfp_t gfp);
 
+/* What a piece of `size` bytes takes: the size of its pool. */
+size_t meta_piece_bytes(size_t size);
+
 /* Bytes mapped for metadata, for statistics. */
 size_t meta_bytes(void);
 

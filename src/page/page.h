@@ -54,6 +54,7 @@ struct page {
 	uint8_t state;		  /* enum page_state */
 	uint8_t order;		  /* of the block or slab */
 	bool zeroed;		  /* slab: virgin objects read as zero */
+	bool dma;		  /* first granule of a block of the DMA zone (zone_dma.c) */
 };
 
 /* What free() reads. Written at start-up and, nr_granules, when the window grows. */
@@ -67,7 +68,10 @@ struct page_window {
 
 extern struct page_window window hidden;
 
-/* [start] Choose the window, `size` bytes after `base` are left to it. False: no memory. */
+/*
+ * [start] Choose the window, `size` bytes after `base` are left to it. False: no memory, and
+ * nothing done: it may be tried again.
+ */
 bool page_init(uintptr_t base, size_t size);
 
 static always_inline size_t page_granule_of(const void *ptr)
@@ -90,13 +94,27 @@ static always_inline unsigned page_owner(const void *ptr)
 
 	if (unlikely(granule >= __atomic_load_n(&window.nr_granules, __ATOMIC_RELAXED)))
 		return 0;
-	return window.kmap[granule];
+	return __atomic_load_n(&window.kmap[granule], __ATOMIC_RELAXED);
 }
 
 /* The descriptor of a granule below nr_granules that has, or had, an owner. */
 static inline struct page *page_of_granule(size_t granule)
 {
 	return &window.sections[granule / SECTION_GRANULES][granule % SECTION_GRANULES];
+}
+
+/*
+ * The state of a granule. A merge looks at its buddy's under the zone's lock, while slab/ makes a slab of that
+ * without it; any value that it may find so (SLAB, BUSY) says "not free".
+ */
+static inline enum page_state page_state(const struct page *page)
+{
+	return (enum page_state)__atomic_load_n(&page->state, __ATOMIC_RELAXED);
+}
+
+static inline void page_set_state(struct page *page, enum page_state state)
+{
+	__atomic_store_n(&page->state, (uint8_t)state, __ATOMIC_RELAXED);
 }
 
 static inline void *page_address(const struct page *page)
@@ -111,12 +129,10 @@ static inline void *page_address(const struct page *page)
  */
 struct page *page_alloc(unsigned order, gfp_t gfp, bool *zeroed);
 /*
- * Give a block back as dirty. False, and nothing done: the lock was busy and
- * gfp forbids to wait.
+ * Give a block back as dirty. Where the lock is busy and gfp forbids to wait, the next
+ * who has it finishes the work.
  */
-bool page_free(struct page *page, gfp_t gfp);
-/* The same, but what can't be done now is done by whoever has the lock next. */
-void page_put(struct page *page, gfp_t gfp);
+void page_free(struct page *page, gfp_t gfp);
 /* Set the owner byte of all granules of a block. */
 void page_set_owner(const struct page *page, uint8_t owner);
 

@@ -16,8 +16,8 @@
  * and committed as it grows.
  *
  * Readers of kmap take no lock: a byte below nr_granules is always readable;
- * nr_granules is published after the byte is. Descriptors of a section are
- * never freed.
+ * nr_granules is published after the byte is. Descriptors of a section that came
+ * online are never freed.
  *
  * Huge pages (transparent_hugepage=): adaptive refuses them while the heap is
  * below THP_ADAPTIVE_FROM, so that a small program never pays 2 MiB for a class,
@@ -31,6 +31,7 @@
 #include "lib/param.h"
 #include "os/os.h"
 #include "page/meta.h"
+#include "page/page_internal.h"
 
 #include <errno.h>
 
@@ -43,10 +44,20 @@ struct page_window window hidden;
 static size_t kmap_committed;	  /* bytes of kmap that may be read */
 static size_t sections_committed; /* bytes of the section table */
 
+static size_t table_bytes(size_t granules)
+{
+	return align_up(granules / SECTION_GRANULES * sizeof(struct page *), os_page_size);
+}
+
+size_t window_maps_bytes(void)
+{
+	return align_up(window.max_granules, os_page_size) + table_bytes(window.max_granules);
+}
+
 bool window_init(uintptr_t base, size_t size)
 {
 	size_t granules = size >> GRANULE_SHIFT;
-	size_t table = align_up(granules / SECTION_GRANULES * sizeof(struct page *), os_page_size);
+	size_t table = table_bytes(granules);
 	char *maps = os_reserve(align_up(granules, os_page_size) + table);
 
 	if (!maps)
@@ -82,19 +93,29 @@ static bool commit_maps(size_t granules)
 			  window.max_granules / SECTION_GRANULES * sizeof(struct page *));
 }
 
-static bool describe_section(size_t section)
+/* Give the next sections descriptors, as many of them as there is memory for. */
+static size_t describe_sections(size_t section, size_t count)
 {
-	struct page *pages = window.sections[section];
+	for (size_t n = 0; n < count; n++) {
+		struct page *pages = window.sections[section + n];
 
-	if (pages)
-		return true;
-	pages = meta_alloc(SECTION_GRANULES * sizeof(struct page), GFP_KERNEL);
-	if (!pages)
-		return false;
-	for (unsigned i = 0; i < SECTION_GRANULES; i++)
-		pages[i].granule = (uint32_t)(section * SECTION_GRANULES + i);
-	window.sections[section] = pages;
-	return true;
+		if (pages)
+			continue;
+		pages = meta_alloc(SECTION_GRANULES * sizeof(struct page), GFP_KERNEL);
+		if (!pages)
+			return n;
+		for (unsigned i = 0; i < SECTION_GRANULES; i++)
+			pages[i].granule = (uint32_t)((section + n) * SECTION_GRANULES + i);
+		window.sections[section + n] = pages;
+	}
+	return count;
+}
+
+/* Somebody else is there: the section is never used, and so nobody reads what it had. */
+static void skip_section(size_t section)
+{
+	meta_free(window.sections[section], SECTION_GRANULES * sizeof(struct page), GFP_KERNEL);
+	window.sections[section] = NULL;
 }
 
 static void *section_address(size_t section)
@@ -130,36 +151,27 @@ size_t window_online(size_t count, size_t *first)
 		if (!commit_maps((section + count) * SECTION_GRANULES))
 			return 0;
 
+		/* before they are mapped: to unmap again might be refused */
+		count = describe_sections(section, count);
+		if (!count)
+			return 0;
+
 		int err = os_map_at(section_address(section), count << SECTION_SHIFT);
 
-		if (err == -EEXIST && count > 1) {
-			count = 1;
-			continue;
-		}
-		if (err == -EEXIST) {
-			section++;
-			continue;
-		}
-		if (err && count > 1) {
-			count = 1;
-			continue;
-		}
-		if (err)
-			return 0;
-		for (size_t i = 0; i < count; i++) {
-			if (!describe_section(section + i)) {
-				os_unmap(section_address(section + i), (count - i)
-									       << SECTION_SHIFT);
-				count = i;
-			}
-		}
-		if (count)
+		if (!err) {
 			advise_sections(section, count);
-		/* pairs with page_owner(): the maps are readable by now */
-		__atomic_store_n(&window.nr_granules, (section + count) * SECTION_GRANULES,
-				 __ATOMIC_RELEASE);
-		*first = section;
-		return count;
+			/* pairs with page_owner(): the maps are readable by now */
+			__atomic_store_n(&window.nr_granules, (section + count) * SECTION_GRANULES,
+					 __ATOMIC_RELEASE);
+			*first = section;
+			return count;
+		}
+		if (count > 1)
+			count = 1;
+		else if (err == -EEXIST)
+			skip_section(section++);
+		else
+			return 0;
 	}
 	return 0;
 }

@@ -205,9 +205,9 @@ static bool make_transparent(void *addr, gfp_t gfp)
 static void take_back_whole(struct page *head)
 {
 	for (unsigned i = 1; i < BLOCK_GRANULES; i++)
-		head[i].state = PAGE_NONE;
+		page_set_state(&head[i], PAGE_NONE);
 	head->order = ZONE_DMA_ORDER;
-	head->state = PAGE_BUSY;
+	page_set_state(head, PAGE_BUSY);
 }
 
 /* What was made over becomes memory like any other. */
@@ -222,6 +222,7 @@ static void unmake(struct block *block)
 		os_dont_fork(addr, BLOCK_BYTES, false);
 	}
 	block->head->stamp = 0;
+	__atomic_store_n(&block->head->dma, false, __ATOMIC_RELAXED);
 	take_back_whole(block->head);
 	page_free(block->head, GFP_KERNEL);
 }
@@ -249,6 +250,7 @@ static bool make_block(struct block *block, gfp_t gfp)
 		complain(NO_ROOM, gfp);
 		return false;
 	}
+	__atomic_store_n(&block->head->dma, true, __ATOMIC_RELAXED);
 	addr = page_address(block->head);
 	block->pool = make_pool(addr);
 	if (os_dont_fork(addr, BLOCK_BYTES, true) == 0) {
@@ -288,7 +290,7 @@ static struct page *hand_out(struct page *head, unsigned start, unsigned order)
 	struct page *page = head + start; /* a block is within a section */
 
 	page->order = (uint8_t)order;
-	page->state = PAGE_BUSY;
+	page_set_state(page, PAGE_BUSY);
 	return page;
 }
 
@@ -457,6 +459,15 @@ void zone_dma_stat(struct zone_dma_stat *stat)
 		stat->bytes += BLOCK_BYTES;
 		stat->free += bitrun_count(&blocks[i].granules) * GRANULE_SIZE;
 	}
+}
+
+uint64_t zone_dma_free_granules(const struct page *head)
+{
+	unsigned index = __atomic_load_n(&head->stamp, __ATOMIC_RELAXED) % NR_BLOCKS;
+
+	if (blocks[index].head != head || state_of(&blocks[index]) == BLOCK_NONE)
+		return 0;
+	return atomic_load_explicit(&blocks[index].granules, memory_order_acquire);
 }
 
 void zone_dma_init(void)

@@ -32,6 +32,8 @@ void *zone_dma_virt(uint64_t phys);
  * contiguous any more, which also stops its use); a line has said so. May sleep.
  */
 bool zone_dma_verify(void);
+/* The free granules of a block, by its first descriptor: bit n is granule n. */
+uint64_t zone_dma_free_granules(const struct page *head);
 /* In the child of fork: the zone's memory is the parent's alone; its addresses are nobody's. */
 void zone_dma_fork_child(void);
 

@@ -4,7 +4,7 @@
  *
  * Mirrors struct node_barn in mm/slub.c: it only relinks, it calls nothing. One
  * node. The limits bound what a cache may hold beyond its CPUs: max_full (by
- * bytes, see cache.c) full sheaves and MAX_EMPTY empty ones.
+ * bytes, see cache.c) full sheaves and BARN_MAX_EMPTY empty ones.
  *
  * Ageing: low_full remembers the fewest full sheaves since the last age
  * pass; that many were never needed in a whole period and go back to the slabs.
@@ -13,7 +13,14 @@
  */
 #include "slab/barn.h"
 
-#define MAX_EMPTY 10
+#include "lib/valid.h"
+#include "slab/valid.h"
+
+/* The counts are read without the lock, as a hint: so they are stored whole. */
+static void count(unsigned *nr, int delta)
+{
+	__atomic_store_n(nr, *nr + (unsigned)delta, __ATOMIC_RELAXED);
+}
 
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 {
@@ -25,10 +32,11 @@ struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp)
 	sheaf = barn->full;
 	if (sheaf) {
 		barn->full = sheaf->next;
-		barn->nr_full--;
+		count(&barn->nr_full, -1);
 		if (barn->nr_full < barn->low_full)
 			barn->low_full = barn->nr_full;
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -43,8 +51,9 @@ struct slab_sheaf *barn_get_empty(struct kmem_cache *cache, gfp_t gfp)
 	sheaf = barn->empty;
 	if (sheaf) {
 		barn->empty = sheaf->next;
-		barn->nr_empty--;
+		count(&barn->nr_empty, -1);
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return sheaf;
 }
@@ -60,8 +69,9 @@ bool barn_put_full(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp
 	if (room) {
 		sheaf->next = barn->full;
 		barn->full = sheaf;
-		barn->nr_full++;
+		count(&barn->nr_full, 1);
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -73,12 +83,13 @@ bool barn_put_empty(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gf
 
 	if (!lock_get(&barn->lock, gfp))
 		return false;
-	room = barn->nr_empty < MAX_EMPTY;
+	room = barn->nr_empty < BARN_MAX_EMPTY;
 	if (room) {
 		sheaf->next = barn->empty;
 		barn->empty = sheaf;
-		barn->nr_empty++;
+		count(&barn->nr_empty, 1);
 	}
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return room;
 }
@@ -95,7 +106,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		struct slab_sheaf *sheaf = barn->full;
 
 		barn->full = sheaf->next;
-		barn->nr_full--;
+		count(&barn->nr_full, -1);
 		sheaf->next = list;
 		list = sheaf;
 	}
@@ -103,11 +114,12 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 		struct slab_sheaf *sheaf = barn->empty;
 
 		barn->empty = sheaf->next;
-		barn->nr_empty--;
+		count(&barn->nr_empty, -1);
 		sheaf->next = list;
 		list = sheaf;
 	}
 	barn->low_full = barn->nr_full;
+	debug_valid(barn_is_valid(cache, false));
 	lock_release(&barn->lock);
 	return list;
 }

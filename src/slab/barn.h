@@ -7,6 +7,8 @@
 
 #include "slab/kmem_cache.h"
 
+#define BARN_MAX_EMPTY 10
+
 /* A full sheaf, or NULL: none, or the lock is busy and gfp forbids to wait. */
 struct slab_sheaf *barn_get_full(struct kmem_cache *cache, gfp_t gfp);
 struct slab_sheaf *barn_get_empty(struct kmem_cache *cache, gfp_t gfp);

@@ -33,24 +33,25 @@
  * (rank SLAB_MUTEX) while it looks at those. The shrinker, which stands on the way of
  * allocations, and the reaper of deferred frees only try it, and leave them out when it is busy.
  *
- * A full sheaf that nobody can take where nothing may be waited for goes onto a list without
- * a lock (late), and the next allocation of its cache that needs a full sheaf, a shrinker or a
- * drain takes the list whole.
+ * A sheaf that a context which may not wait can put nowhere, every lock being busy, waits on the
+ * cache's deferred list; the next miss that may wait flushes it, or a shrinker or a drain.
  *
  * A sheaf in this file is owned by the running thread until a step hands it
  * over; a thread that dies or a process that forks in between leaks it, and
  * nothing else.
  */
+#include "lib/valid.h"
 #include "page/meta.h"
 #include "page/reclaim.h"
 #include "slab/barn.h"
 #include "slab/cache_internal.h"
 #include "slab/memcg.h"
 #include "slab/slab.h"
+#include "slab/valid.h"
 
 #include <string.h>
 
-#define BARN_BYTES (128UL << 10) /* of objects in full sheaves, per cache */
+#define BARN_BYTES (256UL << 10) /* of objects in full sheaves, per cache */
 #define MAX_FULL 10
 #define SINGLE_FROM 8192U /* from this size on a refill takes one object */
 #define MAX_TRIES 3
@@ -59,22 +60,27 @@ struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden __attribute__((aligned(64)
 struct kmem_cache *_Atomic kmem_cache_first hidden;
 struct lock slab_mutex;
 
-static _Atomic(struct slab_sheaf *) late[KMEM_CACHES_MAX]; /* by slot; with valid tops, not empty */
-
 _Atomic bool kmem_cache_any_deferred hidden; /* some cache's mark may be up */
 
-/* Objects in a sheaf: as the kernel's calculate_sheaf_capacity(). */
+/*
+ * Objects in a sheaf: more than the kernel's calculate_sheaf_capacity(), which keeps 60 of
+ * the smallest, as a miss costs more here. Bounded by bytes: a CPU holds two of them.
+ */
 unsigned kmem_cache_capacity_for(size_t size)
 {
-	if (size >= 32768)
+	if (size > 32768)
 		return 2;
-	if (size >= 4096)
+	if (size > 16384)
 		return 4;
-	if (size >= 1024)
+	if (size > 8192)
+		return 8;
+	if (size > 4096)
 		return 12;
-	if (size >= 256)
+	if (size > 1024)
 		return 28;
-	return 60;
+	if (size > 256)
+		return 60;
+	return SHEAF_CAPACITY_MAX;
 }
 
 static uint8_t max_full_for(size_t size, unsigned capacity)
@@ -166,27 +172,15 @@ static bool flush_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_
 	return true;
 }
 
-static void put_late(const struct kmem_cache *cache, struct slab_sheaf *sheaf)
+static cold_path void defer_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf)
 {
-	_Atomic(struct slab_sheaf *) *list = &late[cache->index];
-
-	sheaf->next = atomic_load_explicit(list, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak_explicit(list, &sheaf->next, sheaf,
+	sheaf->next = atomic_load_explicit(&cache->deferred, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak_explicit(&cache->deferred, &sheaf->next, sheaf,
 						      memory_order_release, memory_order_relaxed))
 		;
 }
 
-struct slab_sheaf *kmem_cache_take_late(const struct kmem_cache *cache)
-{
-	if (likely(!atomic_load_explicit(&late[cache->index], memory_order_relaxed)))
-		return NULL;
-	return atomic_exchange_explicit(&late[cache->index], NULL, memory_order_acquire);
-}
-
-/*
- * A sheaf with objects in it that the CPU has no place for. The last way is the list of those
- * that are late: every lock is busy, and nothing may be waited for.
- */
+/* A sheaf with objects in it that the CPU has no place for. */
 static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
 {
 	if (sheaf_full(sheaf) && percpu_put_spare(cache->index, sheaf, true, gfp))
@@ -196,7 +190,35 @@ static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, g
 	if (flush_sheaf(cache, sheaf, gfp))
 		put_empty_sheaf(cache, sheaf, gfp);
 	else
-		put_late(cache, sheaf);
+		defer_sheaf(cache, sheaf);
+}
+
+void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
+{
+	while (list) {
+		struct slab_sheaf *sheaf = list;
+
+		list = sheaf->next;
+		flush_sheaf(cache, sheaf, GFP_KERNEL);
+		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
+	}
+}
+
+void kmem_cache_flush_deferred(struct kmem_cache *cache)
+{
+	/* pairs with defer_sheaf() */
+	if (unlikely(atomic_load_explicit(&cache->deferred, memory_order_relaxed)))
+		kmem_cache_flush_list(cache, atomic_exchange_explicit(&cache->deferred, NULL,
+								      memory_order_acquire));
+}
+
+/* What a miss that may wait does besides. */
+static void poll(struct kmem_cache *cache, gfp_t gfp)
+{
+	if (!gfpflags_allow_blocking(gfp))
+		return;
+	reclaim_poll();
+	kmem_cache_flush_deferred(cache);
 }
 
 static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -207,14 +229,7 @@ static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
 		sheaf->top = &sheaf->slots[cache->capacity + 1];
 		return sheaf;
 	}
-	sheaf = kmem_cache_take_late(cache);
-	if (likely(!sheaf))
-		return barn_get_full(cache, gfp);
-	for (struct slab_sheaf *rest = sheaf->next, *next; rest; rest = next) {
-		next = rest->next;
-		put_full_sheaf(cache, rest, gfp);
-	}
-	return sheaf;
+	return barn_get_full(cache, gfp);
 }
 
 static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -223,8 +238,10 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
 
 	if (!sheaf)
 		return NULL;
-	if (slab_refill(cache, sheaf, gfp))
+	if (slab_refill(cache, sheaf, gfp)) {
+		debug_valid(sheaf_is_valid(cache, sheaf));
 		return sheaf;
+	}
 	put_empty_sheaf(cache, sheaf, gfp);
 	return NULL;
 }
@@ -239,8 +256,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 		return slab_alloc_one(cache, gfp, zeroed);
 	if (percpu_pop_slow(cache->index, &object, gfp))
 		return object;
-	if (gfpflags_allow_blocking(gfp))
-		reclaim_poll();
+	poll(cache, gfp);
 
 	struct slab_sheaf *sheaf = get_full_sheaf(cache, gfp);
 
@@ -251,6 +267,7 @@ void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 		*zeroed = fresh;
 		return object;
 	}
+	debug_valid(sheaf_shape_is_valid(cache, sheaf));
 	object = *--sheaf->top;
 
 	struct slab_sheaf *old;
@@ -275,8 +292,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 
 		if (percpu_push_slow(cache->index, object, gfp))
 			return true;
-		if (gfpflags_allow_blocking(gfp))
-			reclaim_poll();
+		poll(cache, gfp);
 		sheaf = get_empty_sheaf(cache, gfp);
 		if (!sheaf)
 			break;
@@ -284,6 +300,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 		if (percpu_replace_full(cache->index, sheaf, &old, gfp)) {
 			if (old) {
 				old->top = &old->slots[cache->capacity + 1];
+				debug_valid(sheaf_shape_is_valid(cache, old));
 				put_full_sheaf(cache, old, gfp);
 			}
 			return true;
@@ -292,17 +309,6 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 		put_empty_sheaf(cache, sheaf, gfp);
 	}
 	return slab_flush(cache, &object, 1, gfp);
-}
-
-void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
-{
-	while (list) {
-		struct slab_sheaf *sheaf = list;
-
-		list = sheaf->next;
-		flush_sheaf(cache, sheaf, GFP_KERNEL);
-		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
-	}
 }
 
 void kmem_cache_drain_all(void)
@@ -314,8 +320,7 @@ void kmem_cache_drain_all(void)
 	for (unsigned i = 1; i < KMEM_CACHES_MAX; i++)
 		if (kmem_cache_state(&kmem_caches[i]) != KMEM_CACHE_UNUSED) {
 			kmem_cache_flush_list(&kmem_caches[i], lists[i]);
-			kmem_cache_flush_list(&kmem_caches[i],
-					      kmem_cache_take_late(&kmem_caches[i]));
+			kmem_cache_flush_deferred(&kmem_caches[i]);
 		}
 	lock_release(&slab_mutex);
 }
@@ -324,7 +329,7 @@ void kmem_cache_drain_all(void)
 static void drain_this_cpu(struct kmem_cache *cache)
 {
 	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
-	void *batch[UINT8_MAX];
+	void *batch[SHEAF_CAPACITY_MAX];
 	unsigned n = 0;
 
 	if (spare) {
@@ -344,7 +349,7 @@ static void shrink_one(struct kmem_cache *cache, enum reclaim what, bool drain)
 		return;
 	if (drain && kmem_cache_has_slot(cache))
 		drain_this_cpu(cache);
-	kmem_cache_flush_list(cache, kmem_cache_take_late(cache));
+	kmem_cache_flush_deferred(cache);
 	kmem_cache_flush_list(cache, barn_shrink(cache, what == RECLAIM_ALL));
 	if (what == RECLAIM_ALL)
 		slab_drop_empty(cache);
@@ -383,7 +388,7 @@ void kmem_cache_reap_deferred(void)
 	if (!lock_try(&slab_mutex))
 		return;
 	atomic_store(&kmem_cache_any_deferred, false);
-	for_each_kmem_cache(cache) if (atomic_load(&cache->deferred)) slab_reap(cache);
+	for_each_kmem_cache(cache) if (atomic_load(&cache->put_off)) slab_reap(cache);
 	lock_release(&slab_mutex);
 }
 
@@ -402,6 +407,6 @@ void kmem_cache_stat(struct kmem_cache *cache, struct kmem_cache_stat *stat)
 	lock_acquire(&cache->lock);
 	stat->active_objs = cache->nr_inuse;
 	stat->num_slabs = cache->nr_slabs;
-	stat->num_objs = cache->nr_slabs * cache->nr_objects;
+	stat->num_objs = (size_t)cache->nr_slabs * cache->nr_objects;
 	lock_release(&cache->lock);
 }

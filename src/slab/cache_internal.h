@@ -5,8 +5,6 @@
 
 #include "slab/kmem_cache.h"
 
-#define SHEAF_CAPACITY_MAX 240U
-
 /*
  * Creation, destruction, and whatever goes over caches that may be destroyed: drains,
  * shrinkers, deferred frees. Rank SLAB_MUTEX, the lowest.
@@ -23,7 +21,7 @@ void kmem_cache_enliven(struct kmem_cache *cache, unsigned capacity);
 /* Flush a list of sheaves with valid tops and free them. May block. */
 void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list);
 
-/* The sheaves that nobody could take: a list, NULL: none. They have valid tops. Any context. */
-struct slab_sheaf *kmem_cache_take_late(const struct kmem_cache *cache);
+/* The same of those that nobody could take when they came. May block. */
+void kmem_cache_flush_deferred(struct kmem_cache *cache);
 
 #endif

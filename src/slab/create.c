@@ -150,7 +150,7 @@ static void drain_locked(struct kmem_cache *cache)
 	lock_assert_held(&slab_mutex);
 	if (kmem_cache_has_slot(cache))
 		kmem_cache_flush_list(cache, percpu_drain_slot(cache->index));
-	kmem_cache_flush_list(cache, kmem_cache_take_late(cache));
+	kmem_cache_flush_deferred(cache);
 	kmem_cache_flush_list(cache, barn_shrink(cache, true));
 	slab_reap(cache);
 	slab_drop_empty(cache);

@@ -73,7 +73,7 @@ struct kmem_cache {
 
 	_Atomic uint8_t state; /* enum kmem_cache_state; changed under slab_mutex */
 	bool born;	       /* its locks are on the list of locks */
-	_Atomic bool deferred; /* a slab has objects whose free was put off (slab_defer()) */
+	_Atomic bool put_off;  /* a slab has objects whose free was put off (slab_defer()) */
 
 	struct barn barn __attribute__((aligned(64)));
 
@@ -82,8 +82,14 @@ struct kmem_cache {
 	struct list_head partial; /* slabs with a free object; used from the head */
 	struct list_head full;	  /* slabs without one; only of caches that were created */
 	unsigned nr_partial;
-	size_t nr_slabs;
+	unsigned nr_slabs;
 	size_t nr_inuse; /* objects out of slabs: live, in sheaves, or put off */
+
+	/*
+	 * Sheaves with objects in them that a context which may not wait could put nowhere;
+	 * NULL: none. No lock: pushed by compare-and-swap, taken whole by an exchange.
+	 */
+	_Atomic(struct slab_sheaf *) deferred;
 
 	char name
 		[KMEM_CACHE_NAME_MAX]; /* constant too; here, so that the struct stays at 256 bytes */

@@ -167,3 +167,13 @@ cold_path void memcg_complain(struct mem_cgroup *group)
 		fmt_warn("Memory cgroup out of memory: group %s, usage %zu bytes, limit %zu bytes",
 			 group->name, atomic_load(&group->bytes), atomic_load(&group->max));
 }
+
+size_t memcg_account(void)
+{
+	size_t bytes = 0;
+
+	for (unsigned id = 1; id < NR_GROUPS; id++)
+		if (atomic_load_explicit(&groups[id], memory_order_relaxed))
+			bytes += meta_piece_bytes(sizeof(struct mem_cgroup));
+	return bytes;
+}

@@ -16,6 +16,8 @@ void memcg_uncharge(struct mem_cgroup *group, const struct kmem_cache *cache);
 void memcg_set_owner(const struct kmem_cache *cache, void *object, struct mem_cgroup *group);
 /* An object of an accounted cache is freed: uncharge its group, if it has one. Whatever ptr is. */
 void memcg_free_object(const struct kmem_cache *cache, const void *ptr);
+/* Bytes of metadata that the groups are. */
+size_t memcg_account(void);
 /* Say once that this group is at its limit. */
 void memcg_complain(struct mem_cgroup *group);
 

@@ -97,7 +97,8 @@ static void area_init(uintptr_t *area)
 {
 	for (size_t slot = 0; slot < KMEM_CACHES_MAX; slot++) {
 		area[PERCPU_MAIN + slot] = (uintptr_t)&zero_sheaf[1];
-		area[PERCPU_SPARE + slot] = 0;
+		/* percpu_take_spare() looks before it has the area */
+		__atomic_store_n(&area[PERCPU_SPARE + slot], 0, __ATOMIC_RELAXED);
 	}
 }
 
@@ -209,7 +210,7 @@ static bool populate_locked(unsigned index, gfp_t gfp)
 		area_init(area);
 		areas[index] = (uintptr_t)area - (uintptr_t)&percpu;
 		if (index >= nr_areas)
-			nr_areas = index + 1;
+			__atomic_store_n(&nr_areas, index + 1, __ATOMIC_RELAXED);
 		__atomic_store_n(&percpu.backing[index], areas[index], __ATOMIC_RELEASE);
 	}
 	publish_locked(index);
@@ -328,7 +329,7 @@ static bool locked_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, g
 	bool same = area[word] == expected;
 
 	if (same)
-		area[word] = desired;
+		__atomic_store_n(&area[word], desired, __ATOMIC_RELAXED);
 	lock_release(&area_locks[index]);
 	return same;
 }
@@ -473,10 +474,11 @@ static void drain_locked_mode(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 	}
 }
 
-/* From here to attach_areas_locked() nobody reaches an area. False: the system has no barrier. */
-static bool detach_areas_locked(void)
+bool percpu_stop(void)
 {
 	lock_assert_held(&percpu_lock);
+	if (mode == PERCPU_LOCKED)
+		return true;
 	for (unsigned index = 0; index < nr_areas; index++) {
 		__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
 		__atomic_store_n(&percpu.backing[index], 0, __ATOMIC_SEQ_CST);
@@ -484,7 +486,7 @@ static bool detach_areas_locked(void)
 	return os_membarrier_rseq() == 0;
 }
 
-static void attach_areas_locked(void)
+void percpu_start(void)
 {
 	lock_assert_held(&percpu_lock);
 	for (unsigned index = 0; index < nr_areas; index++) {
@@ -494,14 +496,19 @@ static void attach_areas_locked(void)
 	}
 }
 
+uintptr_t *percpu_area(unsigned index)
+{
+	return areas[index] ? area_at(areas[index]) : NULL;
+}
+
 static bool drain_rseq(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 {
-	bool fenced = detach_areas_locked();
+	bool fenced = percpu_stop();
 
 	for (unsigned index = 0; fenced && index < nr_areas; index++)
 		if (areas[index])
 			empty_area(area_at(areas[index]), lists);
-	attach_areas_locked();
+	percpu_start();
 	return fenced;
 }
 
@@ -542,7 +549,7 @@ struct slab_sheaf *percpu_drain_slot(size_t slot)
 		return NULL;
 	lock_acquire(&percpu_lock);
 	if (mode != PERCPU_LOCKED)
-		detach_areas_locked();
+		percpu_stop();
 	for (unsigned index = 0; index < nr_areas; index++) {
 		if (!areas[index])
 			continue;
@@ -553,7 +560,7 @@ struct slab_sheaf *percpu_drain_slot(size_t slot)
 			lock_release(&area_locks[index]);
 	}
 	if (mode != PERCPU_LOCKED)
-		attach_areas_locked();
+		percpu_start();
 	lock_release(&percpu_lock);
 	return list;
 }
@@ -578,7 +585,7 @@ bool percpu_diverted(void)
 
 unsigned percpu_nr_areas(void)
 {
-	return nr_areas;
+	return __atomic_load_n(&nr_areas, __ATOMIC_RELAXED);
 }
 
 void percpu_vfork_child(void)

@@ -94,6 +94,16 @@ bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX]);
  */
 struct slab_sheaf *percpu_drain_slot(size_t slot);
 
+/*
+ * Keep every thread off all areas until percpu_start(), so that they can be read. With all
+ * locks held (in locked mode those of the areas are what keeps others off). Asks the
+ * system for a barrier. False: the system has none, and others may be at work in one.
+ */
+bool percpu_stop(void);
+void percpu_start(void);
+/* The words of an area, index below percpu_nr_areas(); NULL: none there. Stopped. */
+uintptr_t *percpu_area(unsigned index);
+
 /* Send every allocation on every CPU through the slow path, or no longer. */
 void percpu_divert(bool on);
 bool percpu_diverted(void);

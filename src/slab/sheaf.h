@@ -23,6 +23,7 @@ struct slab_sheaf {
 };
 
 #define SHEAF_SENTINEL 1UL
+#define SHEAF_CAPACITY_MAX 124U
 
 static inline size_t sheaf_bytes(unsigned capacity)
 {

@@ -37,8 +37,10 @@
 
 #include "lib/bitmap.h"
 #include "lib/die.h"
+#include "lib/valid.h"
 #include "page/meta.h"
 #include "page/zone_dma.h"
+#include "slab/valid.h"
 
 #define OWN_WORDS 2 /* of bitmap that fit into struct page */
 
@@ -70,13 +72,13 @@ static size_t bitmap_words(const struct kmem_cache *cache)
 	return BITMAP_WORDS(cache->nr_objects) * (is_created(cache) ? 2U : 1U);
 }
 
-static size_t bitmap_bytes(const struct kmem_cache *cache)
+size_t slab_bitmap_bytes(const struct kmem_cache *cache)
 {
 	return bitmap_words(cache) * sizeof(uint64_t) +
 	       (is_accounted(cache) ? cache->nr_objects * sizeof(uint16_t) : 0);
 }
 
-static _Atomic uint64_t *deferred_words(const struct kmem_cache *cache, const struct page *slab)
+_Atomic uint64_t *slab_deferred_words(const struct kmem_cache *cache, const struct page *slab)
 {
 	return (_Atomic uint64_t *)&slab->bitmap[BITMAP_WORDS(cache->nr_objects)];
 }
@@ -95,15 +97,16 @@ static void put_pages(const struct kmem_cache *cache, struct page *page, gfp_t g
 	if (unlikely(cache->flags & KMEM_CACHE_DMA))
 		zone_dma_free(page);
 	else
-		page_put(page, gfp);
+		page_free(page, gfp);
 }
 
 static void slab_destroy(struct kmem_cache *cache, struct page *slab, gfp_t gfp)
 {
-	if (slab->bitmap != slab->own_bits)
-		meta_free(slab->bitmap, bitmap_bytes(cache), gfp);
 	page_set_owner(slab, 0);
-	slab->state = PAGE_BUSY;
+	/* no slab any more before its bitmap goes: who walks all slabs counts that once at most */
+	page_set_state(slab, PAGE_BUSY);
+	if (slab->bitmap != slab->own_bits)
+		meta_free(slab->bitmap, slab_bitmap_bytes(cache), gfp);
 	put_pages(cache, slab, gfp);
 }
 
@@ -114,32 +117,44 @@ static void construct_objects(const struct kmem_cache *cache, const struct page 
 		cache->ctor(object_at(cache, slab, i));
 }
 
+/* The bits of its objects, all free. NULL: no memory. */
+static uint64_t *create_bitmap(const struct kmem_cache *cache, struct page *slab, gfp_t gfp)
+{
+	uint64_t *bitmap = slab->own_bits;
+
+	if (slab_bitmap_bytes(cache) > sizeof(slab->own_bits))
+		bitmap = meta_alloc(slab_bitmap_bytes(cache), gfp);
+	else
+		slab->own_bits[1] = 0;
+	if (bitmap)
+		bitmap_fill(bitmap, cache->nr_objects);
+	return bitmap;
+}
+
 static struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 {
 	bool zeroed;
 	struct page *slab = take_pages(cache, gfp, &zeroed);
+	uint64_t *bitmap;
 
 	if (!slab)
 		return NULL;
-	slab->bitmap = slab->own_bits;
-	slab->own_bits[1] = 0;
-	if (bitmap_bytes(cache) > sizeof(slab->own_bits)) {
-		slab->bitmap = meta_alloc(bitmap_bytes(cache), gfp);
-		if (!slab->bitmap) {
-			put_pages(cache, slab, gfp);
-			return NULL;
-		}
+	bitmap = create_bitmap(cache, slab, gfp);
+	if (!bitmap) {
+		put_pages(cache, slab, gfp);
+		return NULL;
 	}
-	bitmap_fill(slab->bitmap, cache->nr_objects);
-	slab->inuse = 0;
-	slab->virgin = 0;
-	slab->zeroed = zeroed && !cache->ctor;
-	slab->state = PAGE_SLAB;
 	if (cache->ctor)
 		construct_objects(cache, slab);
+	/* who walks all slabs may read these, though the slab is nobody's yet */
+	__atomic_store_n(&slab->bitmap, bitmap, __ATOMIC_RELAXED);
+	__atomic_store_n(&slab->inuse, 0, __ATOMIC_RELAXED);
 	/* a block is within a section, so its descriptors follow each other */
 	for (size_t i = 0; i < 1UL << cache->order; i++)
 		__atomic_store_n(&slab[i].cache, cache, __ATOMIC_RELAXED);
+	slab->virgin = 0;
+	slab->zeroed = zeroed && !cache->ctor;
+	page_set_state(slab, PAGE_SLAB);
 	page_set_owner(slab, cache->index);
 	return slab;
 }
@@ -195,6 +210,7 @@ static unsigned take_batch_locked(struct kmem_cache *cache, void **out, unsigned
 			if (is_created(cache))
 				list_add(&slab->list, &cache->full);
 		}
+		debug_valid(slab_is_valid(cache, slab));
 	}
 	cache->nr_inuse += taken;
 	return taken;
@@ -229,7 +245,7 @@ static unsigned take_batch(struct kmem_cache *cache, void **out, unsigned n, gfp
 
 unsigned slab_refill(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
 {
-	void *batch[UINT8_MAX];
+	void *batch[SHEAF_CAPACITY_MAX];
 	bool zeroed;
 	unsigned n = take_batch(cache, batch, cache->batch, gfp, &zeroed);
 
@@ -262,7 +278,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 	unsigned index = kmem_cache_object_index(cache, offset);
 
 	lock_assert_held(&cache->lock);
-	if (unlikely(slab->state != PAGE_SLAB || slab->cache != cache))
+	if (unlikely(page_state(slab) != PAGE_SLAB || slab->cache != cache))
 		die("BUG %s: Object already free: %p, and its slab is gone (double free)",
 		    cache->name, object);
 	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))
@@ -277,8 +293,10 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 		list_del(&slab->list); /* the list of full ones, or none */
 		add_partial_locked(cache, slab);
 	}
-	if (slab->inuse || cache->nr_partial == 1 || (cache->flags & KMEM_CACHE_TYPESAFE))
+	if (slab->inuse || cache->nr_partial == 1 || (cache->flags & KMEM_CACHE_TYPESAFE)) {
+		debug_valid(slab_is_valid(cache, slab));
 		return NULL;
+	}
 	remove_partial_locked(cache, slab);
 	cache->nr_slabs--;
 	return slab;
@@ -286,7 +304,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 
 bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_t gfp)
 {
-	struct page *gone[UINT8_MAX];
+	struct page *gone[SHEAF_CAPACITY_MAX];
 	unsigned nr_gone = 0;
 
 	if (!lock_get(&cache->lock, gfp))
@@ -316,17 +334,17 @@ void slab_defer(struct kmem_cache *cache, void *object)
 		    "interior pointer)",
 		    cache->name, object);
 	/* from here on the slab may go */
-	old = atomic_fetch_or(&deferred_words(cache, slab)[index / 64], bit);
+	old = atomic_fetch_or(&slab_deferred_words(cache, slab)[index / 64], bit);
 	if (unlikely(old & bit))
 		die("BUG %s: Object already free: %p (double free)", cache->name, object);
 	/* pairs with slab_reap(): the bit is set before the mark */
-	atomic_store(&cache->deferred, true);
+	atomic_store(&cache->put_off, true);
 }
 
 /* Free the deferred objects of one slab; returns it if it is empty now and should go. */
 static struct page *reap_locked(struct kmem_cache *cache, struct page *slab)
 {
-	_Atomic uint64_t *words = deferred_words(cache, slab);
+	_Atomic uint64_t *words = slab_deferred_words(cache, slab);
 	struct page *gone = NULL;
 
 	for (unsigned i = 0; i < BITMAP_WORDS(cache->nr_objects); i++) {
@@ -362,7 +380,7 @@ void slab_reap(struct kmem_cache *cache)
 
 	list_init(&gone);
 	lock_acquire(&cache->lock);
-	atomic_store(&cache->deferred, false);
+	atomic_store(&cache->put_off, false);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		list_for_each_entry_safe(slab, next, lists[i], list) {
 			struct page *empty = reap_locked(cache, slab);
@@ -425,7 +443,7 @@ void slab_forget(struct kmem_cache *cache)
 	cache->nr_partial = 0;
 	cache->nr_slabs = 0;
 	cache->nr_inuse = 0;
-	atomic_store_explicit(&cache->deferred, false, memory_order_relaxed);
+	atomic_store_explicit(&cache->put_off, false, memory_order_relaxed);
 }
 
 _Atomic uint16_t *slab_owner(const struct kmem_cache *cache, const void *ptr)
@@ -434,7 +452,7 @@ _Atomic uint16_t *slab_owner(const struct kmem_cache *cache, const void *ptr)
 	size_t offset = (uintptr_t)ptr - (uintptr_t)page_address(slab);
 	unsigned index = kmem_cache_object_index(cache, offset);
 
-	if (slab->state != PAGE_SLAB || slab->cache != cache || index >= cache->nr_objects ||
+	if (page_state(slab) != PAGE_SLAB || slab->cache != cache || index >= cache->nr_objects ||
 	    (size_t)index * cache->size != offset)
 		return NULL;
 	return (_Atomic uint16_t *)&slab->bitmap[bitmap_words(cache)] + index;

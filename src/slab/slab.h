@@ -22,12 +22,16 @@ void *slab_alloc_one(struct kmem_cache *cache, gfp_t gfp, bool *zeroed);
 bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_t gfp);
 /*
  * For caches that were created: mark an object, which stays in use, to be freed later, without a
- * lock; and free those so marked. A cache that has some says so in `deferred`.
+ * lock; and free those so marked. A cache that has some says so in `put_off`.
  */
 void slab_defer(struct kmem_cache *cache, void *object);
 void slab_reap(struct kmem_cache *cache);
 /* Call report() for the first `max` objects that are in use, under the lock; returns how many are. */
 size_t slab_report(struct kmem_cache *cache, size_t max, kmem_cache_report *report);
+/* Bytes of the bitmaps (and owners) of a slab, which stand in struct page if they fit. */
+size_t slab_bitmap_bytes(const struct kmem_cache *cache);
+/* The bits of a slab's objects whose free was put off. Only of a cache that was created. */
+_Atomic uint64_t *slab_deferred_words(const struct kmem_cache *cache, const struct page *slab);
 /*
  * Where the owner of an object of an accounted cache stands; a fresh object has owner 0. NULL: ptr is no
  * object of a slab of the cache. For live objects, by who holds them.

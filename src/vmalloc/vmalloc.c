@@ -81,7 +81,8 @@ static unsigned isolate_locked(enum reclaim what, size_t *bytes, struct vmap_are
 static void purge_one(struct vmap_area *area, uint32_t stamp)
 {
 	size_t bytes = area->span;
-	bool unmapped = vmap_nr_holes < HOLES_MAX && vmap_unmap(area);
+	bool unmapped = __atomic_load_n(&vmap_nr_holes, __ATOMIC_RELAXED) < HOLES_MAX &&
+			vmap_unmap(area);
 
 	if (!unmapped) {
 		/* refused only for memory that the program locked */

@@ -40,6 +40,24 @@ void vmalloc_take_back_locked(struct vmap_area *area);
 struct vmap_area *vmalloc_take_addresses(size_t span, size_t align);
 /* The mapping failed with err: give them back, or never use them again. Without vmap_lock. */
 void vmalloc_give_up_addresses(struct vmap_area *area, int err);
+/* What vmap_area.c keeps static, as it is while vmap_lock is held; for those who walk it. */
+struct vmap_bins_view {
+	struct list_head *lists;
+	const uint64_t *nonempty; /* a bit per list */
+	unsigned count;
+};
+
+struct vmap_view {
+	struct vmap_bins_view lazy, holes;
+	struct vmap_area **const *leaves; /* of the table; NULL: not mapped */
+	size_t nr_leaves;
+	size_t leaf_bytes; /* of the table, not of the window */
+};
+
+void vmap_view(struct vmap_view *view);
+/* The list for ranges of so many bytes. */
+unsigned vmap_bin_of(size_t span);
+
 /* Addresses, mapped: MOVING. NULL: no memory. Without vmap_lock. */
 struct vmap_area *vmalloc_map_new(size_t span, size_t align);
 

@@ -17,13 +17,20 @@
  *    trusted; structs are type-stable, so reading a stale one is harmless;
  *  - two holes are never neighbours.
  *
+ * Without the lock (vmap_find() of an address that the caller owns, or that is nobody's): the top, the
+ * leaves and the entries are read and written whole; an owner's entry is written by no one else, and what is
+ * found for any other address is compared only.
+ *
  * Leaves of the table cover LEAF_BYTES of the window and are mapped when first
  * needed (2 MiB of address space each; only entries in use become resident).
  */
 #include "vmalloc/vmap_area.h"
 
+#include "lib/valid.h"
 #include "os/os.h"
 #include "page/meta.h"
+#include "vmalloc/valid.h"
+#include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
 #define LEAF_SHIFT 30 /* 1 GiB of the window */
@@ -66,7 +73,7 @@ void vmap_area_init(uintptr_t base, size_t size)
 	bins_init(&hole_bins);
 }
 
-static unsigned bin_of(size_t span)
+unsigned vmap_bin_of(size_t span)
 {
 	size_t pages = span >> os_page_shift;
 	unsigned log, bin;
@@ -85,7 +92,9 @@ static struct bins *bins_of(enum vmap_state state)
 
 static struct vmap_area **leaf_entry(uintptr_t addr)
 {
-	struct vmap_area **leaf = leaves[(addr - vmap_base) >> LEAF_SHIFT];
+	/* pairs with leaf_prepare() */
+	struct vmap_area **leaf =
+		__atomic_load_n(&leaves[(addr - vmap_base) >> LEAF_SHIFT], __ATOMIC_ACQUIRE);
 
 	return leaf ? &leaf[((addr - vmap_base) & (LEAF_BYTES - 1)) >> os_page_shift] : NULL;
 }
@@ -98,8 +107,12 @@ static bool leaf_prepare(uintptr_t addr, gfp_t gfp)
 		return true;
 	if (!gfpflags_allow_blocking(gfp))
 		return false;
-	*leaf = os_map((LEAF_BYTES >> os_page_shift) * sizeof(void *));
-	return *leaf != NULL;
+
+	struct vmap_area **fresh = os_map((LEAF_BYTES >> os_page_shift) * sizeof(void *));
+
+	/* pairs with leaf_entry(), which may look without the lock */
+	__atomic_store_n(leaf, fresh, __ATOMIC_RELEASE);
+	return fresh != NULL;
 }
 
 /* Make sure that the entries of a range can be written. */
@@ -108,10 +121,26 @@ static bool table_prepare(uintptr_t addr, size_t span, gfp_t gfp)
 	return leaf_prepare(addr, gfp) && leaf_prepare(addr + span - os_page_size, gfp);
 }
 
+static void top_raise(size_t bytes)
+{
+	__atomic_store_n(&vmap_top, vmap_top + bytes, __ATOMIC_RELAXED);
+}
+
 static void table_set(struct vmap_area *area)
 {
-	*leaf_entry(area->addr) = area;
-	*leaf_entry(area->addr + area->span - os_page_size) = area;
+	__atomic_store_n(leaf_entry(area->addr), area, __ATOMIC_RELAXED);
+	__atomic_store_n(leaf_entry(area->addr + area->span - os_page_size), area,
+			 __ATOMIC_RELAXED);
+}
+
+size_t vmap_table_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < NR_LEAVES; i++)
+		if (leaves[i])
+			bytes += (LEAF_BYTES >> os_page_shift) * sizeof(void *);
+	return bytes;
 }
 
 struct vmap_area *vmap_find(uintptr_t addr)
@@ -121,7 +150,7 @@ struct vmap_area *vmap_find(uintptr_t addr)
 	if (addr < vmap_base || addr >= __atomic_load_n(&vmap_top, __ATOMIC_RELAXED))
 		return NULL;
 	entry = leaf_entry(addr);
-	return entry ? *entry : NULL;
+	return entry ? __atomic_load_n(entry, __ATOMIC_RELAXED) : NULL;
 }
 
 struct vmap_area *vmap_next(const struct vmap_area *area)
@@ -137,7 +166,7 @@ struct vmap_area *vmap_prev(const struct vmap_area *area)
 static void bin_add(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_add(&area->bin, &bins->list[bin]);
 	bins->nonempty[bin / 64] |= 1UL << (bin % 64);
@@ -146,11 +175,16 @@ static void bin_add(struct vmap_area *area)
 static void bin_del(struct vmap_area *area)
 {
 	struct bins *bins = bins_of(area->state);
-	unsigned bin = bin_of(area->span);
+	unsigned bin = vmap_bin_of(area->span);
 
 	list_del(&area->bin);
 	if (list_empty(&bins->list[bin]))
 		bins->nonempty[bin / 64] &= ~(1UL << (bin % 64));
+}
+
+static void count_holes(int delta)
+{
+	__atomic_store_n(&vmap_nr_holes, vmap_nr_holes + (size_t)delta, __ATOMIC_RELAXED);
 }
 
 void vmap_isolate(struct vmap_area *area)
@@ -162,7 +196,7 @@ void vmap_isolate(struct vmap_area *area)
 			vmap_lazy_bytes -= area->span;
 		list_del(&area->age);
 	} else {
-		vmap_nr_holes--;
+		count_holes(-1);
 	}
 	area->state = VMAP_MOVING;
 }
@@ -178,6 +212,7 @@ void vmap_put_lazy(struct vmap_area *area, uint32_t stamp)
 		list_add(&area->age, &vmap_age);
 	}
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper)
@@ -194,7 +229,7 @@ void vmap_join(struct vmap_area *area, struct vmap_area *upper)
 	if (upper->moved)
 		vmap_moved_put();
 	upper->addr = 0; /* a stale entry must not match */
-	meta_free(upper, sizeof(*upper), GFP_ATOMIC);
+	meta_free(upper, sizeof(*upper), GFP_KERNEL);
 }
 
 void vmap_put_hole(struct vmap_area *area)
@@ -215,8 +250,9 @@ void vmap_put_hole(struct vmap_area *area)
 		area = prev;
 	}
 	area->state = VMAP_HOLE;
-	vmap_nr_holes++;
+	count_holes(1);
 	bin_add(area);
+	debug_valid(vmap_area_is_valid(area));
 }
 
 static struct vmap_area *area_create(uintptr_t addr, size_t span, gfp_t gfp)
@@ -282,7 +318,7 @@ static struct vmap_area *best_in_bin(struct list_head *list, size_t span, size_t
 
 static struct vmap_area *best_fit(struct bins *bins, size_t span, size_t align)
 {
-	unsigned bin = bin_of(span);
+	unsigned bin = vmap_bin_of(span);
 	uint64_t word = bins->nonempty[bin / 64] & (~0UL << (bin % 64));
 
 	for (unsigned i = bin / 64;;) {
@@ -339,6 +375,7 @@ struct vmap_area *vmap_take(enum vmap_state state, size_t span, size_t align, gf
 		}
 		put_rest(upper, state, stamp);
 	}
+	debug_valid(vmap_area_is_valid(area));
 	return area;
 }
 
@@ -354,14 +391,24 @@ struct vmap_area *vmap_extend(size_t span, size_t align, gfp_t gfp)
 		area = area_create(vmap_top, skip, gfp);
 		if (!area)
 			return NULL;
-		vmap_top += skip;
+		top_raise(skip);
 		table_set(area);
 		vmap_put_hole(area);
 	}
 	area = area_create(vmap_top, span, gfp);
 	if (!area)
 		return NULL;
-	vmap_top += span;
+	top_raise(span);
 	table_set(area);
+	debug_valid(vmap_area_is_valid(area));
 	return area;
+}
+
+void vmap_view(struct vmap_view *view)
+{
+	view->lazy = (struct vmap_bins_view){ lazy_bins.list, lazy_bins.nonempty, NR_BINS };
+	view->holes = (struct vmap_bins_view){ hole_bins.list, hole_bins.nonempty, NR_BINS };
+	view->leaves = leaves;
+	view->nr_leaves = NR_LEAVES;
+	view->leaf_bytes = (LEAF_BYTES >> os_page_shift) * sizeof(void *);
 }

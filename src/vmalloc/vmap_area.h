@@ -47,10 +47,12 @@ extern struct lock vmap_lock;
 extern uintptr_t vmap_base, vmap_top, vmap_end;
 extern size_t vmap_lazy_bytes; /* of LAZY ranges that are not zeroed */
 extern size_t vmap_nr_lazy;
-extern size_t vmap_nr_holes;
+extern size_t vmap_nr_holes; /* also read without the lock, as a hint */
 extern struct list_head vmap_age;
 
 void vmap_area_init(uintptr_t base, size_t size);
+/* Bytes mapped for the table. */
+size_t vmap_table_bytes(void);
 /* The range that starts at addr, or the one whose last page is at addr; else unspecified or NULL. */
 struct vmap_area *vmap_find(uintptr_t addr);
 /* The neighbours; NULL at the window's ends. */
@@ -72,7 +74,7 @@ void vmap_isolate(struct vmap_area *area);
 struct vmap_area *vmap_split(struct vmap_area *area, size_t span, gfp_t gfp);
 /* Are these two lazy ranges, of which `upper` follows, alike, so that they may be joined? NULL: no. */
 bool vmap_can_join(const struct vmap_area *area, const struct vmap_area *upper);
-/* Join `upper`, which follows `area`, to it; both MOVING or BUSY; `upper` is gone. */
+/* Join `upper`, which follows `area`, to it; both MOVING or BUSY; `upper` is gone. May block. */
 void vmap_join(struct vmap_area *area, struct vmap_area *upper);
 /* Put a MOVING range on the lists of a state. Holes join their like. */
 void vmap_put_lazy(struct vmap_area *area, uint32_t stamp);

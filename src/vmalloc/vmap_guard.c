@@ -10,12 +10,14 @@
  * vm.max_map_count is 65530. Ours stay below GAPS_MAX + MOVED_MAX + HOLES_MAX
  * (vmalloc.c), each of which costs at most one VMA, moved ones two.
  *
- * No lock: counters are atomic, bounds may be passed by as many as there are threads.
+ * No lock: an area's guard is changed by whoever has the area, and read by who walks them all (account.c);
+ * counters are atomic, bounds may be passed by as many as there are threads.
  */
 #include "vmalloc/vmap_guard.h"
 
 #include "os/os.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 #define GAPS_MAX 16384
@@ -35,22 +37,29 @@ static bool gap_allowed(void)
 	return atomic_load_explicit(&nr_gaps, memory_order_relaxed) < GAPS_MAX;
 }
 
+static void guard_set(struct vmap_area *area, enum vmap_guard guard)
+{
+	__atomic_store_n(&area->guard, (uint8_t)guard, __ATOMIC_RELAXED);
+}
+
 static void gap_made(struct vmap_area *area)
 {
-	area->guard = VMAP_GUARD_GAP;
+	guard_set(area, VMAP_GUARD_GAP);
 	atomic_fetch_add_explicit(&nr_gaps, 1, memory_order_relaxed);
 }
 
 static void gap_gone(struct vmap_area *area)
 {
-	area->guard = VMAP_GUARD_NONE;
+	guard_set(area, VMAP_GUARD_NONE);
 	atomic_fetch_sub_explicit(&nr_gaps, 1, memory_order_relaxed);
 }
 
 int vmap_map(struct vmap_area *area)
 {
 	bool gap = atomic_load_explicit(&no_marks, memory_order_relaxed) && gap_allowed();
-	int err = os_map_at((void *)area->addr, area->span - (gap ? os_page_size : 0));
+	size_t size = area->span - (gap ? os_page_size : 0);
+	/* a single page, by which an area grows, is its new gap: there is nothing to map */
+	int err = size ? os_map_at((void *)area->addr, size) : 0;
 
 	if (err == 0 && gap)
 		gap_made(area);
@@ -62,11 +71,15 @@ void vmap_guard_install(struct vmap_area *area)
 	if (area->guard != VMAP_GUARD_NONE)
 		return;
 	if (!area->moved && !atomic_load_explicit(&no_marks, memory_order_relaxed)) {
-		if (os_guard_install(guard_page(area), os_page_size) == 0) {
-			area->guard = VMAP_GUARD_MARK;
+		int err = os_guard_install(guard_page(area), os_page_size);
+
+		if (err == 0) {
+			guard_set(area, VMAP_GUARD_MARK);
 			return;
 		}
-		atomic_store_explicit(&no_marks, true, memory_order_relaxed);
+		/* any other error is of this moment */
+		if (err == -EINVAL)
+			atomic_store_explicit(&no_marks, true, memory_order_relaxed);
 	}
 	if (gap_allowed() && os_unmap(guard_page(area), os_page_size) == 0)
 		gap_made(area);
@@ -78,7 +91,7 @@ bool vmap_guard_remove(struct vmap_area *area)
 	case VMAP_GUARD_MARK:
 		if (os_guard_remove(guard_page(area), os_page_size) != 0)
 			return false;
-		area->guard = VMAP_GUARD_NONE;
+		guard_set(area, VMAP_GUARD_NONE);
 		return true;
 	case VMAP_GUARD_GAP:
 		if (os_map_at(guard_page(area), os_page_size) != 0)
@@ -90,16 +103,34 @@ bool vmap_guard_remove(struct vmap_area *area)
 	}
 }
 
+size_t vmap_make_whole(struct vmap_area *area)
+{
+	if (area->guard == VMAP_GUARD_MARK && !vmap_guard_remove(area))
+		return 0;
+	/* behind a moved range the last page is another VMA, which goes without a split */
+	if (area->guard == VMAP_GUARD_NONE && area->moved) {
+		if (os_unmap(guard_page(area), os_page_size) != 0)
+			return 0;
+		gap_made(area);
+	}
+	return area->span - (area->guard == VMAP_GUARD_GAP ? os_page_size : 0);
+}
+
+void vmap_unmapped(struct vmap_area *area)
+{
+	if (area->guard == VMAP_GUARD_GAP)
+		gap_gone(area);
+	guard_set(area, VMAP_GUARD_NONE);
+	if (area->moved)
+		vmap_moved_put();
+	area->moved = false;
+}
+
 bool vmap_unmap(struct vmap_area *area)
 {
 	if (os_unmap((void *)area->addr, area->span) != 0)
 		return false;
-	if (area->guard == VMAP_GUARD_GAP)
-		gap_gone(area);
-	area->guard = VMAP_GUARD_NONE;
-	if (area->moved)
-		vmap_moved_put();
-	area->moved = false;
+	vmap_unmapped(area);
 	return true;
 }
 

@@ -14,6 +14,13 @@ int vmap_map(struct vmap_area *area);
 void vmap_guard_install(struct vmap_area *area);
 /* Make the last page usable. False: the system refused; it stays as it is. */
 bool vmap_guard_remove(struct vmap_area *area);
+/*
+ * Before the pages of a range are moved away: what is mapped becomes one piece from its
+ * start on, so that nothing stays behind. Returns how many bytes; 0: the system refused.
+ */
+size_t vmap_make_whole(struct vmap_area *area);
+/* Nothing of a range is mapped any more: count so. */
+void vmap_unmapped(struct vmap_area *area);
 /* Unmap a range whole. False: the system refused (VMA limit). */
 bool vmap_unmap(struct vmap_area *area);
 /* Count an area that becomes a VMA of its own; false, and not counted: there are too many. */

@@ -10,8 +10,9 @@
  *           top of the window, or a lazy range;
  *        2. else new addresses, with as much again left free behind them for the next
  *           growth, and mremap moves the page tables there;
- *        3. else (the system refuses to move: the area is several VMAs, or too
- *           many were moved already) new memory and a copy.
+ *        3. else (the system refuses to move: the area is several VMAs, or there are
+ *           too many, or too many areas were moved already) new memory and a copy. A
+ *           refused mremap may have unmapped what was at the new addresses.
  *
  * A moved area keeps its old page offsets, so it stays a VMA of its own; it
  * grows in place by mremap, and the page behind it is a gap.
@@ -26,6 +27,7 @@
 #include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void shrink(struct vmap_area *area, size_t span)
@@ -86,18 +88,21 @@ static void put_following(struct vmap_area *next, uint8_t state, int err)
 	lock_release(&vmap_lock);
 }
 
-/* Map what was a hole so that it continues the area. 0, or why not. */
-static int map_following(struct vmap_area *area, struct vmap_area *next)
+/* Map what was a hole so that it continues the area. 0, or why not; *state is what it is then. */
+static int map_following(struct vmap_area *area, struct vmap_area *next, uint8_t *state)
 {
 	int err;
 
 	if (!area->moved) {
 		err = vmap_map(next);
-		if (!err && !vmap_guard_remove(area)) {
-			vmap_unmap(next);
-			err = -1;
+		if (err || vmap_guard_remove(area))
+			return err;
+		/* mapped for nothing; where it can't be unmapped it waits for another use */
+		if (!vmap_unmap(next)) {
+			next->zeroed = true;
+			*state = VMAP_LAZY;
 		}
-		return err;
+		return -1;
 	}
 	/* its guard is a gap: the VMA ends where the guard begins, and grows over both */
 	if (area->guard != VMAP_GUARD_GAP)
@@ -118,7 +123,7 @@ static bool grow_in_place(struct vmap_area *area, size_t span)
 	if (!next)
 		return false;
 	if (state == VMAP_HOLE)
-		err = map_following(area, next);
+		err = map_following(area, next, &state);
 	else
 		err = !area->moved && vmap_guard_remove(area) ? 0 : -1;
 	if (err) {
@@ -155,22 +160,76 @@ static struct vmap_area *map_roomy(size_t span)
 	return vmalloc_map_new(span, 0);
 }
 
-/* Move the pages; what is left of the old range becomes a hole. */
+/* Move the pages. True: nothing of the old range is mapped any more. */
 static bool move_pages(struct vmap_area *old, struct vmap_area *to)
 {
-	size_t old_size = old->span - os_page_size;
-	size_t new_size = to->span - os_page_size;
+	size_t old_size;
 
 	if (!vmap_moved_get())
 		return false;
-	if (os_move((void *)old->addr, old_size, new_size, (void *)to->addr) != 0) {
+	old_size = vmap_make_whole(old);
+	if (!old_size ||
+	    os_move((void *)old->addr, old_size, to->span - os_page_size, (void *)to->addr) != 0) {
 		vmap_moved_put();
 		return false;
 	}
+	vmap_unmapped(old);
 	to->moved = true;
 	/* a marked or mapped page behind a VMA of its own would be one VMA more */
 	vmap_guard_install(to);
 	return true;
+}
+
+/* Only the last page of a range is mapped, if any: a hole, and that page to be unmapped some time. */
+static void give_up_pages(struct vmap_area *to)
+{
+	bool unmapped = vmap_unmap(to);
+	struct vmap_area *last = NULL;
+
+	lock_acquire(&vmap_lock);
+	if (!unmapped)
+		last = vmap_split(to, to->span - os_page_size, GFP_KERNEL);
+	if (last)
+		vmap_put_lazy(last, vmalloc_stamp());
+	if (unmapped || last)
+		vmap_put_hole(to);
+	else
+		to->state = VMAP_FOREIGN;
+	lock_release(&vmap_lock);
+}
+
+/*
+ * After a refused move: the system may have unmapped what was at the new addresses before
+ * it refused. Returns a range that is mapped, this or another; NULL: no memory.
+ */
+static struct vmap_area *map_again(struct vmap_area *to, size_t span)
+{
+	size_t size = to->span - os_page_size;
+
+	/* it reads as zero as yet: to discard it only asks whether all of it is there */
+	if (os_discard((void *)to->addr, size) != -ENOMEM)
+		return to;
+	if (os_map_at((void *)to->addr, size) == 0)
+		return to;
+	give_up_pages(to);
+	return vmalloc_map_new(span, 0);
+}
+
+/* The area is at new addresses now; the old ones wait, or, without pages, are a hole. */
+static void replace(struct vmap_area *old, struct vmap_area *to, bool moved)
+{
+	lock_acquire(&vmap_lock);
+	vmalloc_take_back_locked(old);
+	to->state = VMAP_BUSY;
+	vmalloc_counts.nr_areas++;
+	vmalloc_counts.nr_alloc++;
+	vmalloc_counts.bytes_alloc += to->span - os_page_size;
+	vmalloc_counts.bytes += to->span;
+	if (moved)
+		vmap_put_hole(old);
+	else
+		vmap_put_lazy(old, vmalloc_stamp());
+	lock_release(&vmap_lock);
 }
 
 static void *move(struct vmap_area *old, size_t span)
@@ -186,32 +245,15 @@ static void *move(struct vmap_area *old, size_t span)
 	}
 	moved = move_pages(old, to);
 	if (!moved) {
-		memcpy((void *)to->addr, (void *)old->addr,
-		       min_size(old->span, span) - os_page_size);
+		to = map_again(to, span);
+		if (!to) {
+			vmap_guard_install(old);
+			return NULL;
+		}
+		memcpy((void *)to->addr, (void *)old->addr, old->span - os_page_size);
 		vmap_guard_install(to);
 	}
-	lock_acquire(&vmap_lock);
-	vmalloc_take_back_locked(old);
-	to->state = VMAP_BUSY;
-	to->marked = old->marked;
-	vmalloc_counts.nr_areas++;
-	vmalloc_counts.nr_alloc++;
-	vmalloc_counts.bytes_alloc += to->span - os_page_size;
-	vmalloc_counts.bytes += to->span;
-	if (!moved)
-		vmap_put_lazy(old, vmalloc_stamp());
-	lock_release(&vmap_lock);
-	if (moved) {
-		/* only the guard is still there; and if that can't go, it stays out of use */
-		bool unmapped = vmap_unmap(old);
-
-		lock_acquire(&vmap_lock);
-		if (unmapped)
-			vmap_put_hole(old);
-		else
-			old->state = VMAP_FOREIGN;
-		lock_release(&vmap_lock);
-	}
+	replace(old, to, moved);
 	return (void *)to->addr;
 }
 

@@ -274,6 +274,14 @@ class RunTest(unittest.TestCase):
         self.assertIn("Not complete", out)
         self.assertFalse(json.loads((self.out / "results.json").read_text())["complete"])
 
+    def test_description_is_the_document(self):
+        """Each benchmark stands in docs/benchmarks.md as it describes itself."""
+        done = self.bench("--describe")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(done.stdout.count("| `micro/"), 20)
+        document = (ROOT / "docs" / "benchmarks.md").read_text()
+        self.assertIn(done.stdout.strip(), document)
+
     def test_bad_input_gets_one_line(self):
         (self.work / "file").write_text("no library")
         for words, text in ((["--only", "no-such-thing"], "no benchmark has such a name"),

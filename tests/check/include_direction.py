@@ -62,7 +62,7 @@ SYSTEM_CALLS = (
 
 SPDX_DIRECTORIES = ("src", "include", "bench", "tests", "tools", "docs", ".ci")
 SPDX_LINES = 5
-NO_COMMENTS_SUFFIXES = (".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".ico", ".pdf")
+NO_COMMENTS_SUFFIXES = (".input", ".json", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".ico", ".pdf")
 
 C_SUFFIXES = (".c", ".h", ".cc", ".hh", ".S", ".inc", ".def")
 

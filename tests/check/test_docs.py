@@ -74,7 +74,7 @@ class Docs(unittest.TestCase):
     def test_commands_name_programs_that_are_there(self):
         seen = 0
         for name, text in documents().items():
-            for program in re.findall(r"(?<![\w/.-])((?:tools|bench|\.ci)/[a-z]+)\b(?![/.])", text):
+            for program in re.findall(r"(?<![\w/.-])((?:tools|bench|\.ci)/[a-z]+(?:-[a-z]+)*)\b(?![/.])", text):
                 seen += 1
                 path = os.path.join(ROOT, program)
                 self.assertTrue(os.access(path, os.X_OK) or os.path.isdir(path), f"{name}: {program}")

@@ -150,7 +150,8 @@ int main(int argc, char **argv)
 
 	nr_threads = argc > 1 ? atoi(argv[1]) : 4;
 	CHECK(nr_threads > 0 && nr_threads <= MAX_THREADS);
-	stress_start();
+	unsigned seconds = stress_start(argc, argv);
+
 	seed = stress_seed();
 	sigfillset(&action.sa_mask);
 	sigaction(SIGUSR1, &action, NULL);
@@ -161,7 +162,7 @@ int main(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &ours, NULL);
 	CHECK(pthread_create(&others[0], NULL, sender, NULL) == 0);
 	CHECK(pthread_create(&others[1], NULL, reaper, NULL) == 0);
-	sleep_us((argc > 2 ? atol(argv[2]) : 2) * 1000000);
+	sleep_us(seconds * 1000000L);
 	atomic_store(&stop, 1);
 	for (int i = 0; i < 2; i++)
 		pthread_join(others[i], NULL);

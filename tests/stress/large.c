@@ -118,12 +118,13 @@ int main(int argc, char **argv)
 	pthread_t threads[MAX_THREADS + 1];
 
 	CHECK(nr_threads > 0 && nr_threads <= MAX_THREADS);
-	stress_start();
+	unsigned seconds = stress_start(argc, argv);
+
 	seed = stress_seed();
 	for (int i = 0; i < nr_threads; i++)
 		CHECK(pthread_create(&threads[i], NULL, worker, (void *)(uintptr_t)i) == 0);
 	CHECK(pthread_create(&threads[nr_threads], NULL, trimmer, NULL) == 0);
-	sleep_us((argc > 2 ? atol(argv[2]) : 2) * 1000000);
+	sleep_us(seconds * 1000000L);
 	atomic_store(&stop, 1);
 	for (int i = 0; i <= nr_threads; i++)
 		pthread_join(threads[i], NULL);

@@ -136,12 +136,13 @@ int main(int argc, char **argv)
 	void *block;
 
 	CHECK(nr_threads > 0 && nr_threads <= MAX_THREADS);
-	stress_start();
+	unsigned seconds = stress_start(argc, argv);
+
 	seed = state = stress_seed();
 	for (int i = 0; i < nr_threads; i++)
 		CHECK(pthread_create(&threads[i], NULL, worker, (void *)(uintptr_t)i) == 0);
 	base = address_space();
-	end = now_ms() + (uint64_t)(argc > 2 ? atoi(argv[2]) : 2) * 1000;
+	end = now_ms() + seconds * 1000UL;
 	while (now_ms() < end) {
 		limit_to(next_random(&state) % (100 * MIB));
 		sleep_us(20000);

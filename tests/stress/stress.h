@@ -32,14 +32,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HANG_SECONDS 60
+#define HANG_SECONDS 60	   /* over the time that the program was told to run */
 #define SMALL_LIMIT 131056 /* the largest size of the kmalloc path */
 
-static const char *stress_seed_text = "";
+static const char *stress_seed_text = ""; /* what repeats the run: the end of each message */
 
 __attribute__((format(printf, 2, 3))) static inline void say_to(int fd, const char *format, ...)
 {
-	char text[400];
+	char text[800];
 	va_list args;
 	int n;
 
@@ -211,39 +211,50 @@ static inline void *resize_block(void *block, size_t size)
 
 /* The watchdog: a thread that needs nothing of the heap. */
 
-static inline void *watchdog_thread(void *unused)
+static inline void *watchdog_thread(void *seconds)
 {
-	for (uint64_t start = now_ms(); now_ms() - start < HANG_SECONDS * 1000UL;)
+	for (uint64_t start = now_ms(); now_ms() - start < (uintptr_t)seconds * 1000;)
 		sleep_us(100000);
-	say_to(2, "watchdog: no end after %d seconds %s", HANG_SECONDS, stress_seed_text);
+	say_to(2, "watchdog: no end after %lu seconds %s", (uintptr_t)seconds, stress_seed_text);
 	kill(getpid(), SIGKILL);
-	return unused;
+	return NULL;
 }
 
-static inline void watchdog_start(void)
+/* STRESS_HANG_SECONDS is for who waits outside, to look at what hangs before it is ended. */
+static inline void watchdog_start(unsigned long seconds)
 {
+	const char *more = getenv("STRESS_HANG_SECONDS");
 	sigset_t all, old;
 	pthread_t thread;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	CHECK(pthread_create(&thread, NULL, watchdog_thread, NULL) == 0);
+	seconds += more ? strtoul(more, NULL, 0) : HANG_SECONDS;
+	CHECK(pthread_create(&thread, NULL, watchdog_thread, (void *)seconds) == 0);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* First of all in main(): the library is there, and hangs end. */
-static inline void stress_start(void)
+static inline void stress_want_library(void)
 {
-	static char text[64];
 	void *function = dlsym(RTLD_DEFAULT, "malloc");
 	Dl_info info = { 0 };
 
-	snprintf(text, sizeof(text), "(STRESS_SEED=%lu)", stress_seed());
-	stress_seed_text = text;
 	CHECK(function && dladdr(function, &info));
 	if (!getenv("STRESS_ANY_MALLOC") && !strstr(info.dli_fname, "libkmalloc"))
 		FAIL("malloc comes from %s: LD_PRELOAD the library", info.dli_fname);
-	watchdog_start();
+}
+
+/* First of all in main(): the library is there, and hangs end. Returns how many seconds to run. */
+static inline unsigned stress_start(int argc, char **argv)
+{
+	static char text[64];
+	unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 2;
+
+	snprintf(text, sizeof(text), "(STRESS_SEED=%lu)", stress_seed());
+	stress_seed_text = text;
+	stress_want_library();
+	watchdog_start(seconds);
+	return seconds;
 }
 
 /* Let a thread run on one CPU of those that the process may use, or on all. */

@@ -241,29 +241,32 @@ static void trim_of_a_handler_does_nothing(void)
 	CHECK(kmalloc_trim());
 }
 
-/* So little address space that not even the maps can be had: everything is a mapping of its own. */
-static void start_that_failed_leaves_emergency_mappings(void)
+/* So little address space that the maps can't be had: until they can, requests are mappings of their own. */
+static void start_that_failed_is_tried_again_by_each_request(void)
 {
 	char *ptr, *other;
 
-	unit_limit_address_space(0);
+	unit_limit_address_space(4096);
 	CHECK(!kmalloc_start());
+	CHECK_EQ(start_state, START_FAILED);
+	ptr = kvmalloc_slow(100, NULL);
+	CHECK(ptr && is_emergency(ptr));
 	CHECK_EQ(start_state, START_FAILED);
 	CHECK(kvmalloc_slow(100, NULL) == NULL);
 	CHECK(kvmalloc_aligned(100, 4096) == NULL);
 	CHECK(kvmalloc_zeroed(100) == NULL);
-	unit_limit_address_space(SIZE_MAX);
-	ptr = alloc(100);
-	CHECK(ptr && is_emergency(ptr));
+	CHECK(!kmalloc_trim());
 	unit_fill(ptr, 100, 1);
+	unit_limit_address_space(SIZE_MAX);
 	other = kvmalloc_aligned(1000, 1UL << 16);
-	CHECK(other && (uintptr_t)other % (1UL << 16) == 0);
+	CHECK(other && !is_emergency(other) && (uintptr_t)other % (1UL << 16) == 0);
+	CHECK_EQ(start_state, START_DONE);
 	ptr = kvmalloc_resize(ptr, 200000);
-	CHECK(ptr && unit_is_filled(ptr, 100, 1));
+	CHECK(ptr && !is_emergency(ptr) && unit_is_filled(ptr, 100, 1));
 	CHECK(unit_is_zero(kvmalloc_zeroed(5000), 5000));
 	kvmalloc_free(ptr);
 	kvmalloc_free(other);
-	CHECK(!kmalloc_trim());
+	CHECK(kmalloc_trim());
 }
 
 static void first_request_of_a_handler_during_start_gets_a_mapping(void)
@@ -273,10 +276,12 @@ static void first_request_of_a_handler_during_start_gets_a_mapping(void)
 	/* as if this thread had been interrupted in the middle of it */
 	CHECK(kmalloc_start());
 	atomic_store(&start_state, START_RUNNING);
+	lock_depth++;
 	ptr = kvmalloc_slow(100, NULL);
 	CHECK(ptr && is_emergency(ptr));
 	kvmalloc_free(ptr);
 	CHECK(!kmalloc_trim());
+	lock_depth--;
 	atomic_store(&start_state, START_DONE);
 	ptr = kvmalloc_slow(100, NULL);
 	CHECK(ptr && !is_emergency(ptr));
@@ -294,7 +299,7 @@ int main(void)
 		UNIT_TEST(handler_resizes_every_kind_of_memory),
 		UNIT_TEST(frees_of_a_handler_are_done_at_the_next_miss),
 		UNIT_TEST(trim_of_a_handler_does_nothing),
-		UNIT_TEST_RAW(start_that_failed_leaves_emergency_mappings),
+		UNIT_TEST_RAW(start_that_failed_is_tried_again_by_each_request),
 		UNIT_TEST_RAW(first_request_of_a_handler_during_start_gets_a_mapping),
 	};
 

@@ -183,7 +183,7 @@ static void zero_clears_old_data_and_nothing_else(void)
 static void fail_with(void *gfp)
 {
 	use_up(100 * K);
-	kfree(kmalloc(100 * K, (gfp_t)(uintptr_t)gfp));
+	CHECK(kmalloc(100 * K, (gfp_t)(uintptr_t)gfp) == NULL);
 }
 
 static void report_has_the_kernels_words_unless_nowarn(void)

@@ -1,132 +1,150 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_lock.c - quiet holders: a lock that was only tried is released without a system call, and
- * yet no waiter is forgotten.
+ * test_lock.c - locks: exclusion under contention, tries, and fork with locks held by others and by oneself.
  */
 #include "unit.h"
 
 #include "lib/lock.h"
-#include "seccomp.h"
 
 #include <pthread.h>
-#include <time.h>
 
-static struct lock lock;
-static _Atomic int waiting, taken, released;
+#define THREADS 8
+#define ROUNDS 20000
 
-static void pause_ms(long ms)
+static struct lock low, high;
+static unsigned long counter;
+static _Atomic int step;
+
+static void wait_for(int wanted)
 {
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&time, NULL);
+	while (atomic_load(&step) < wanted)
+		usleep(100);
 }
 
-static void *wait_for_lock(void *unused)
+static void init(void)
 {
-	atomic_fetch_add(&waiting, 1);
-	lock_acquire(&lock);
-	atomic_fetch_add(&taken, 1);
-	lock_release(&lock);
-	return unused;
+	/* not in the order of ranks: the list puts them there */
+	lock_init(&high, LOCK_RANK_META);
+	lock_init(&low, LOCK_RANK_BARN);
 }
 
-/* Holds the lock quietly until others sleep, then releases it where no system call may be made. */
-static void *hold_quietly(void *try)
+static void *count(void *arg)
 {
-	CHECK(try ? lock_try(&lock) : lock_get(&lock, GFP_ATOMIC));
-	while (atomic_load(&waiting) < 4)
-		pause_ms(1);
-	pause_ms(50);
-	CHECK_EQ(atomic_load(&lock.word), LOCK_WAITED);
-	seccomp_no_calls();
-	lock_release(&lock);
-	atomic_store(&released, 1);
-	for (;;)
-		__builtin_ia32_pause();
-	return NULL;
-}
-
-static void release_quietly(bool try)
-{
-	pthread_t holder, waiters[4];
-
-	lock_init(&lock, LOCK_RANK_META);
-	CHECK(pthread_create(&holder, NULL, hold_quietly, (void *)(uintptr_t)try) == 0);
-	while (!atomic_load(&lock.word))
-		pause_ms(1);
-	for (int i = 0; i < 4; i++)
-		CHECK(pthread_create(&waiters[i], NULL, wait_for_lock, NULL) == 0);
-	for (int i = 0; i < 4; i++)
-		pthread_join(waiters[i], NULL);
-	CHECK(atomic_load(&released));
-	CHECK_EQ(atomic_load(&taken), 4);
-	CHECK_EQ(atomic_load(&lock.word), LOCK_FREE);
-}
-
-static void lock_tried_and_released_calls_nobody_and_wakes_all(void)
-{
-	release_quietly(true);
-}
-
-static void lock_got_without_waiting_calls_nobody_and_wakes_all(void)
-{
-	release_quietly(false);
-}
-
-#define ROUNDS 200000
-
-/* Half of the threads wait, half only try; each that waits must get through its rounds. */
-static void *take_in_turn(void *arg)
-{
-	static unsigned inside; /* guarded by the lock */
-	bool waits = arg;
-
 	for (int i = 0; i < ROUNDS; i++) {
-		if (waits)
-			lock_acquire(&lock);
-		else if (!lock_get(&lock, GFP_NOWAIT))
-			continue;
-		CHECK_EQ(inside++, 0);
-		inside--;
-		lock_release(&lock);
+		lock_acquire(&low);
+		counter++;
+		if (i % 1000 == 0)
+			usleep(50); /* others spin, then sleep */
+		lock_release(&low);
 	}
-	return NULL;
+	return arg;
 }
 
-static void lock_of_waiters_and_triers_is_exclusive_and_forgets_nobody(void)
+static void threads_exclude_each_other(void)
 {
-	pthread_t threads[8];
+	pthread_t threads[THREADS];
 
-	lock_init(&lock, LOCK_RANK_META);
-	for (uintptr_t i = 0; i < 8; i++)
-		CHECK(pthread_create(&threads[i], NULL, take_in_turn, (void *)(i & 1)) == 0);
-	for (int i = 0; i < 8; i++)
+	init();
+	for (int i = 0; i < THREADS; i++)
+		CHECK(pthread_create(&threads[i], NULL, count, NULL) == 0);
+	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
-	CHECK_EQ(atomic_load(&lock.word), LOCK_FREE);
+	CHECK_EQ(counter, THREADS * ROUNDS);
+	CHECK(!lock_in_atomic());
 }
 
-static void locks_stand_on_one_list_by_rank(void)
+static void *hold(void *arg)
 {
-	static struct lock locks[3];
-	unsigned rank = 0, n = 0;
+	lock_acquire(&low);
+	atomic_store(&step, 1);
+	wait_for(2);
+	lock_release(&low);
+	atomic_store(&step, 3);
+	return arg;
+}
 
-	lock_init(&locks[0], LOCK_RANK_ZONE);
-	lock_init(&locks[1], LOCK_RANK_BARN);
-	lock_init(&locks[2], LOCK_RANK_META);
-	for (const struct lock *one = lock_first(); one; one = one->next, n++) {
-		CHECK(one->rank >= rank);
-		rank = one->rank;
-	}
-	CHECK_EQ(n, 3);
+static void try_of_a_held_lock_fails_and_counts_nothing(void)
+{
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
+	wait_for(1);
+	CHECK(!lock_try(&low) && !lock_get(&low, GFP_ATOMIC));
+	CHECK(!lock_in_atomic() && !lock_is_mine(&low));
+	atomic_store(&step, 2);
+	wait_for(3);
+	CHECK(lock_get(&low, GFP_ATOMIC) && lock_is_mine(&low) && lock_in_atomic());
+	/* one's own: no use in trying */
+	CHECK(!lock_get(&low, GFP_ATOMIC));
+	lock_release(&low);
+	pthread_join(thread, NULL);
+}
+
+static void take_both(void *arg)
+{
+	(void)arg;
+	lock_fork_child();
+	CHECK(!lock_in_atomic());
+	lock_acquire(&low);
+	lock_acquire(&high);
+	lock_release(&high);
+	lock_release(&low);
+}
+
+static void fork_leaves_all_locks_free_on_both_sides(void)
+{
+	init();
+	lock_fork_prepare();
+	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
+	CHECK_EQ(unit_child(take_both, NULL).status, 0);
+	lock_fork_parent();
+	CHECK(!lock_in_atomic());
+	CHECK(lock_try(&high));
+	lock_release(&high);
+}
+
+static void child_of_a_holder(void *arg)
+{
+	(void)arg;
+	lock_fork_child();
+	/* the interrupted code goes on here too: its lock is its own, the other's is free */
+	CHECK(lock_is_mine(&high) && !lock_is_mine(&low));
+	lock_release(&high);
+	CHECK(lock_try(&low));
+	lock_release(&low);
+	CHECK(!lock_in_atomic());
+}
+
+/* As in a signal handler that interrupted the holder of one lock, while another thread holds the other. */
+static void fork_under_a_lock_leaves_it_to_its_holder(void)
+{
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
+	wait_for(1);
+	CHECK(lock_try(&high));
+	lock_fork_prepare();
+	CHECK(!lock_is_mine(&low));
+	CHECK_EQ(unit_child(child_of_a_holder, NULL).status, 0);
+	lock_fork_parent();
+	CHECK(lock_is_mine(&high));
+	lock_release(&high);
+	CHECK(!lock_in_atomic());
+	atomic_store(&step, 2);
+	pthread_join(thread, NULL);
+	CHECK(lock_try(&low));
+	lock_release(&low);
 }
 
 int main(void)
 {
 	static const struct unit_case tests[] = {
-		UNIT_TEST_RAW(lock_tried_and_released_calls_nobody_and_wakes_all),
-		UNIT_TEST_RAW(lock_got_without_waiting_calls_nobody_and_wakes_all),
-		UNIT_TEST_RAW(lock_of_waiters_and_triers_is_exclusive_and_forgets_nobody),
-		UNIT_TEST_RAW(locks_stand_on_one_list_by_rank),
+		UNIT_TEST_RAW(threads_exclude_each_other),
+		UNIT_TEST_RAW(try_of_a_held_lock_fails_and_counts_nothing),
+		UNIT_TEST_RAW(fork_leaves_all_locks_free_on_both_sides),
+		UNIT_TEST_RAW(fork_under_a_lock_leaves_it_to_its_holder),
 	};
 
 	return UNIT_MAIN(tests);

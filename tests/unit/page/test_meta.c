@@ -107,12 +107,25 @@ static void rest_of_a_region_serves_smaller_sizes(void)
 	mapped = meta_bytes();
 	CHECK(meta_alloc(META_MAX_SIZE, GFP_KERNEL) != NULL);
 	CHECK(meta_bytes() > mapped);
-	for (size_t size = 8192; size >= 256; size /= 2) {
+	for (size_t size = 2048; size >= 256; size /= 2) {
 		char *ptr = meta_alloc(size, GFP_ATOMIC);
 
 		CHECK(ptr > first && ptr < first + REGION);
 		CHECK_EQ((uintptr_t)ptr % min_size(size, os_page_size), 0);
 	}
+}
+
+/* What a cut skips to be aligned is not lost either. */
+static void gap_before_an_aligned_piece_serves_smaller_sizes(void)
+{
+	char *first, *page;
+
+	meta_start();
+	first = meta_alloc(64, GFP_KERNEL);
+	page = meta_alloc(4096, GFP_KERNEL);
+	CHECK(page == first + 4096);
+	for (size_t size = 64; size <= 2048; size *= 2)
+		CHECK(meta_alloc(size, GFP_ATOMIC) == first + size);
 }
 
 static void freed_piece_stays_readable(void)
@@ -176,7 +189,7 @@ static void *hold_locks(void *unused)
 	return unused;
 }
 
-static void lock_busy_makes_atomic_calls_fail(void)
+static void piece_freed_with_the_lock_busy_is_used_again(void)
 {
 	pthread_t thread;
 	void *piece;
@@ -191,8 +204,8 @@ static void lock_busy_makes_atomic_calls_fail(void)
 	CHECK_EQ(lock_depth, 0);
 	pthread_barrier_wait(&barrier);
 	pthread_join(thread, NULL);
-	/* it came late, and is there all the same */
 	CHECK(meta_alloc(64, GFP_ATOMIC) == piece);
+	CHECK(unit_is_zero(piece, 64));
 }
 
 static void *churn(void *arg)
@@ -234,11 +247,12 @@ int main(void)
 		UNIT_TEST_RAW(pieces_of_mixed_sizes_are_apart),
 		UNIT_TEST_RAW(piece_freed_is_used_again_before_more_is_mapped),
 		UNIT_TEST_RAW(rest_of_a_region_serves_smaller_sizes),
+		UNIT_TEST_RAW(gap_before_an_aligned_piece_serves_smaller_sizes),
 		UNIT_TEST_RAW(freed_piece_stays_readable),
 		UNIT_TEST_RAW(null_freed_is_nothing),
 		UNIT_TEST_RAW(atomic_request_never_maps),
 		UNIT_TEST_RAW(limit_of_the_address_space_gives_null),
-		UNIT_TEST_RAW(lock_busy_makes_atomic_calls_fail),
+		UNIT_TEST_RAW(piece_freed_with_the_lock_busy_is_used_again),
 		UNIT_TEST_RAW(pieces_of_many_threads_are_apart),
 	};
 

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rseq.h - the restartable sequences in plain C, for checkers that can't read assembly (cppcheck): they find this header
+ * before src/arch/x86_64/rseq.h, whose pseudo-code it is. Nothing is ever compiled with it.
+ */
+#ifndef PLAIN_RSEQ_H
+#define PLAIN_RSEQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RSEQ_NR_CPUS 8192
+
+struct rseq_abi {
+	ptrdiff_t cs;
+	ptrdiff_t index;
+};
+
+extern struct rseq_abi rseq_abi;
+uint32_t rseq_index(void);
+
+static inline uintptr_t *rseq_area(const void *base, size_t table)
+{
+	const uintptr_t *offsets = (const uintptr_t *)((const char *)base + table);
+	uint32_t index = rseq_index();
+
+	return index < RSEQ_NR_CPUS ? (uintptr_t *)((uintptr_t)base + offsets[index]) : NULL;
+}
+
+static inline bool rseq_pop(const void *base, size_t table, size_t slot, void **result)
+{
+	uintptr_t *area = rseq_area(base, table);
+	uintptr_t *top = area ? (uintptr_t *)area[slot] : NULL;
+
+	if (!top || (top[-1] & 1))
+		return false;
+	*result = (void *)top[-1];
+	area[slot] = (uintptr_t)(top - 1);
+	return true;
+}
+
+static inline bool rseq_push(const void *base, size_t table, size_t slot, void *object)
+{
+	uintptr_t *area = rseq_area(base, table);
+	uintptr_t *top = area ? (uintptr_t *)area[slot] : NULL;
+
+	if (!top || (top[0] & 1))
+		return false;
+	top[0] = (uintptr_t)object;
+	area[slot] = (uintptr_t)(top + 1);
+	return true;
+}
+
+static inline bool rseq_cmpxchg(const void *base, size_t table, size_t word, uintptr_t expected,
+				uintptr_t desired)
+{
+	uintptr_t *area = rseq_area(base, table);
+
+	if (!area || area == base || area[word] != expected)
+		return false;
+	area[word] = desired;
+	return true;
+}
+
+static inline bool rseq_replace_empty(const void *base, size_t table, size_t slot,
+				      uintptr_t desired, uintptr_t *sentinel)
+{
+	uintptr_t *area = rseq_area(base, table);
+
+	if (!area || area == base)
+		return false;
+	*sentinel = ((uintptr_t *)area[slot])[-1];
+	if (!(*sentinel & 1))
+		return false;
+	area[slot] = desired;
+	return true;
+}
+
+static inline bool rseq_replace_full(const void *base, size_t table, size_t slot, uintptr_t desired,
+				     uintptr_t *sentinel)
+{
+	uintptr_t *area = rseq_area(base, table);
+
+	if (!area || area == base)
+		return false;
+	*sentinel = ((uintptr_t *)area[slot])[0];
+	if (!(*sentinel & 1))
+		return false;
+	area[slot] = desired;
+	return true;
+}
+
+#endif
