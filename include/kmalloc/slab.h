@@ -270,7 +270,7 @@ struct kmem_cache_args {
 	 * must be given back in that state, which is kept.
 	 */
 	void (*ctor)(void *object);
-	unsigned int sheaf_capacity; /* at least so many objects ready on each CPU, up to 240 */
+	unsigned int sheaf_capacity; /* at least so many objects ready on each CPU, up to 124 */
 };
 
 struct kmem_cache *__kmem_cache_create_args(const char *name, unsigned int object_size,

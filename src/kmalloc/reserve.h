@@ -51,7 +51,5 @@ struct reserve_account {
 
 /* With every lock held; handlers may take and give objects meanwhile all the same. */
 void reserve_account(struct reserve_account *account);
-/* Are tags and bits as they should be? Reports what is not (lib/valid.h). No other thread may use it now. */
-bool reserve_is_valid(void);
 
 #endif

@@ -149,7 +149,7 @@ struct kmem_cache_spec {
 	const char *name; /* copied, cut to KMEM_CACHE_NAME_MAX - 1 */
 	size_t object_size;
 	size_t align;	      /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
-	unsigned capacity;    /* at least so many objects in a sheaf, up to 240; 0: by size */
+	unsigned capacity;    /* at least so many objects in a sheaf, up to SHEAF_CAPACITY_MAX; 0: by size */
 	unsigned flags;	      /* KMEM_CACHE_DMA, _ACCOUNT, _TYPESAFE */
 	uint32_t slab_flags;  /* kept for reports */
 	void (*ctor)(void *); /* NULL: none */

@@ -22,7 +22,7 @@ static void construct(void *object)
 
 static void both_forms_of_create_give_a_cache(void)
 {
-	struct kmem_cache_args args = { .align = 256, .ctor = construct, .sheaf_capacity = 100 };
+	struct kmem_cache_args args = { .align = 512, .ctor = construct, .sheaf_capacity = 100 };
 	struct kmem_cache *new_form = kmem_cache_create("new", sizeof(struct session), &args, 0);
 	struct kmem_cache *old_form = kmem_cache_create("old", 100, 0, SLAB_PANIC, NULL);
 	struct kmem_cache *plain = kmem_cache_create("plain", 100, NULL, 0);
@@ -30,7 +30,7 @@ static void both_forms_of_create_give_a_cache(void)
 	struct session *session = kmem_cache_alloc(new_form, GFP_KERNEL);
 
 	CHECK(new_form && old_form && plain && typed && session);
-	CHECK_EQ((uintptr_t)session % 256, 0);
+	CHECK_EQ((uintptr_t)session % 512, 0);
 	CHECK_EQ(session->id, 4711);
 	CHECK_EQ(new_form->capacity, 100);
 	CHECK_EQ(kmem_cache_size(new_form), sizeof(struct session));

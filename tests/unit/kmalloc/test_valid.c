@@ -7,6 +7,8 @@
 #include "kmalloc/account.h"
 #include "kmalloc/emergency.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/memcontrol.h"
+#include "kmalloc/slab.h"
 #include "kmalloc/valid.h"
 #include "lib/lock.h"
 #include "os/os.h"
@@ -95,6 +97,94 @@ static void damage_anywhere_is_named_by_the_whole(void)
 		kmem_caches[3].name);
 }
 
+/* What is live, before and after something; nothing is lost, and it adds up. */
+static size_t live_now(void)
+{
+	struct account account;
+
+	CHECK(account_read(&account));
+	CHECK_EQ(account.accounted, account.reserved);
+	CHECK_EQ(account.lost, 0);
+	CHECK(kmalloc_is_valid());
+	return account.live;
+}
+
+static void construct(void *object)
+{
+	memset(object, 1, 48);
+}
+
+/* More caches than there are slots: those without one, and the others, full slabs and a free put off. */
+static void objects_of_created_caches_are_found(void)
+{
+	static struct kmem_cache *caches[KMEM_CACHES_MAX + 10];
+	static void *objects[KMEM_CACHES_MAX + 10][700];
+	size_t before, bytes = 0;
+	struct account account;
+
+	CHECK(kvmalloc_slow(1, NULL));
+	before = live_now();
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+		caches[i] = kmem_cache_create("one", 48, 0, 0, construct);
+		CHECK(caches[i] != NULL);
+		for (size_t k = 0; k < (i % 16 ? 3 : 700); k++) {
+			objects[i][k] = kmem_cache_alloc(caches[i], GFP_KERNEL);
+			bytes += caches[i]->size;
+		}
+	}
+	CHECK(!kmem_cache_has_slot(caches[KMEM_CACHES_MAX]));
+	CHECK_EQ(live_now(), before + bytes);
+	kmem_cache_defer(caches[0], objects[0][5]);
+	kmem_cache_defer(caches[KMEM_CACHES_MAX], objects[KMEM_CACHES_MAX][2]);
+	CHECK_EQ(live_now(), before + bytes - 2UL * caches[0]->size);
+	CHECK(account_read(&account));
+	CHECK_EQ(account.waiting, 2UL * caches[0]->size);
+	kmem_cache_reap_deferred();
+	CHECK_EQ(live_now(), before + bytes - 2UL * caches[0]->size);
+	NOTICES(caches[0]->nr_slabs++, kmalloc_is_valid(), "one: 2 slabs on its lists, 3 counted");
+	NOTICES(list_del(caches[16]->full.next), kmalloc_is_valid(),
+		"one: 1 slabs on its lists, 2 counted");
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(objects[i]); k++)
+			if (objects[i][k] && !(i % KMEM_CACHES_MAX == 0 && k == (i ? 2 : 5)))
+				kmem_cache_free(caches[i], objects[i][k]);
+		kmem_cache_destroy(caches[i]);
+	}
+	CHECK_EQ(live_now(), before);
+}
+
+static void memory_of_the_kernels_calls_is_found(void)
+{
+	struct mem_cgroup *group = mem_cgroup_create("group");
+	void *charged[100], *dma[20], *reserved[40];
+	size_t before;
+
+	kfree(kmalloc(1, GFP_KERNEL));
+	kfree(kmalloc(1, GFP_KERNEL | GFP_DMA));
+	before = live_now();
+	set_active_memcg(group);
+	for (int i = 0; i < 100; i++)
+		CHECK((charged[i] = kmalloc(1000, GFP_KERNEL_ACCOUNT)) != NULL);
+	set_active_memcg(NULL);
+	CHECK_EQ(live_now(), before + 100 * 1024);
+	for (size_t i = 0; i < 40; i++)
+		CHECK((reserved[i] = reserve_alloc(i % 2 ? 64 : 10000, 16, NULL)) != NULL);
+	CHECK_EQ(live_now(), before + 100 * 1024 + 20 * 64 + 20 * 12288);
+	for (size_t i = 0; i < 40; i++)
+		reserve_free(reserved[i]);
+	for (int i = 0; i < 20; i++)
+		dma[i] = kmalloc(5000UL * (size_t)i + 1, GFP_KERNEL | GFP_DMA | __GFP_NOWARN);
+	live_now();
+	for (int i = 0; i < 20; i++)
+		kfree(dma[i]);
+	for (int i = 0; i < 100; i++)
+		kfree(charged[i]);
+	CHECK_EQ(live_now(), before);
+	mem_cgroup_put(group);
+	kmalloc_trim();
+	live_now();
+}
+
 int main(void)
 {
 	static const struct unit_case tests[] = {
@@ -102,6 +192,8 @@ int main(void)
 		UNIT_TEST(emergency_slot_damaged_is_named),
 		UNIT_TEST(deferred_list_damaged_is_named),
 		UNIT_TEST(damage_anywhere_is_named_by_the_whole),
+		UNIT_TEST(objects_of_created_caches_are_found),
+		UNIT_TEST(memory_of_the_kernels_calls_is_found),
 	};
 
 	return UNIT_MAIN(tests);

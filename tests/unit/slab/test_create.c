@@ -196,7 +196,7 @@ static void free_under_the_caches_own_lock_is_put_off(void)
 	lock_release(&cache->lock);
 	CHECK_EQ(object->mark, 0x600dUL);
 	CHECK_EQ(object->rest[0], 1);
-	CHECK(cache->deferred);
+	CHECK(cache->put_off);
 	kvmalloc_poll_deferred(GFP_KERNEL);
 	CHECK_EQ(cache->nr_inuse, 0);
 	CHECK_EQ(shutdown(cache), 0);
