@@ -17,6 +17,11 @@ BUILD = os.path.abspath(sys.argv.pop(1))
 OWN = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wno-mismatched-dealloc", "-Wno-unused-result"]
 
 
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def run(*command, **more):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
     if done.returncode:
@@ -78,6 +83,18 @@ class Install(unittest.TestCase):
                 package = "kmalloc-linux" if header in linux else "kmalloc"
                 run(compiler, "-x", language, "-std=" + standard, "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
                     "-include", os.path.join(*header.split("/")[-2:]), "/dev/null", *self.says("--cflags", package))
+
+    def test_man_pages(self):
+        man = glob.glob(self.root + "/**/man", recursive=True)[0]
+        pages = {os.path.basename(page)[:-2]: page for page in glob.glob(man + "/man[37]/*")}
+        written = {name for name, page in pages.items() if not read(page).startswith(".so ")}
+        self.assertEqual(written, {"libkmalloc", "kmalloc", "kmem_cache_create", "mempool_create", "vmalloc"})
+        for name in pages:
+            command = ["man", "--warnings", "--no-hyphenation", "-M", man, name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self.env, MANWIDTH="99"))
+            self.assertEqual((done.returncode, done.stderr), (0, ""), name)
+            # its own page, or the page it leads to
+            self.assertRegex(done.stdout, r"NAME\n[^-]*\b%s\b" % name)
 
 
 if __name__ == "__main__":
