@@ -5,6 +5,7 @@ and builds this folder's programs by what pkg-config says of it, shared and stat
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,14 +88,19 @@ class Install(unittest.TestCase):
     def test_man_pages(self):
         man = glob.glob(self.root + "/**/man", recursive=True)[0]
         pages = {os.path.basename(page)[:-2]: page for page in glob.glob(man + "/man[37]/*")}
-        written = {name for name, page in pages.items() if not read(page).startswith(".so ")}
-        self.assertEqual(written, {"libkmalloc", "kmalloc", "kmem_cache_create", "mempool_create", "vmalloc"})
-        for name in pages:
-            command = ["man", "--warnings", "--no-hyphenation", "-M", man, name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(self.env, MANWIDTH="99"))
-            self.assertEqual((done.returncode, done.stderr), (0, ""), name)
-            # its own page, or the page it leads to
-            self.assertRegex(done.stdout, r"NAME\n[^-]*\b%s\b" % name)
+        written = {name: read(page) for name, page in pages.items() if not read(page).startswith(".so ")}
+        self.assertEqual(set(written), {"libkmalloc", "kmalloc", "kmem_cache_create", "mempool_create", "vmalloc"})
+        for page, text in written.items():
+            command = ["man", "--warnings", "-M", man, page]
+            env = dict(self.env, MANWIDTH="99")
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), page)
+            self.assertIn("DESCRIPTION", done.stdout)
+            names = re.search(r"^\.SH NAME\n(.*) \\- ", text, re.MULTILINE).group(1).split(", ")
+            self.assertEqual(names[0], page)
+            for name in names[1:]:
+                self.assertEqual(read(pages.pop(name)), f".so man3/{page}.3\n")
+        self.assertEqual(set(pages), set(written))
 
 
 if __name__ == "__main__":
