@@ -57,7 +57,7 @@ class Docs(unittest.TestCase):
             for name in files:
                 text = read(os.path.join(room, name)) if name.endswith(".c") else ""
                 for call in re.findall(r"\b(?:fmt_warn|die)\(((?:\s*\"(?:[^\"\\]|\\.)*\")+)", text):
-                    message = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call))
+                    message = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', call)).replace(r"\n", " ")
                     if message.startswith("BUG lock:"):
                         continue  # debug builds only
                     for part in re.split(r"%z?l?\w", message):
