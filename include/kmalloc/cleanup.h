@@ -28,7 +28,7 @@
 /* The pointer, which its variable no longer frees. */
 #define no_free_ptr(p)                                                                             \
 	({                                                                                         \
-		__auto_type __pointer = (p);                                                       \
+		__typeof__(p) __pointer = (p);                                                     \
 		(p) = NULL;                                                                        \
 		__pointer;                                                                         \
 	})

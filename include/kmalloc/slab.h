@@ -132,34 +132,30 @@ static inline bool slab_is_available(void)
 
 /* ------------------------------------------------------------ by the type */
 
-/* gfp if one was given, else GFP_KERNEL. */
-#define KMALLOC_SECOND(first, second, ...) second
-#define default_gfp(...) KMALLOC_SECOND(0, ##__VA_ARGS__, GFP_KERNEL, 0)
-
-#define KMALLOC_OBJ(call, type, n, gfp) ((__typeof__(type) *)call(size_mul(sizeof(type), n), gfp))
-#define KMALLOC_FLEX(call, type, member, n, gfp)                                                   \
+/* Each takes gfp, or GFP_KERNEL, which the macros below put behind what they were given. */
+#define KMALLOC_OBJ(call, type, gfp, ...) ((__typeof__(type) *)call(sizeof(type), gfp))
+#define KMALLOC_OBJS(call, type, n, gfp, ...)                                                      \
+	((__typeof__(type) *)call(size_mul(sizeof(type), n), gfp))
+#define KMALLOC_FLEX(call, type, member, n, gfp, ...)                                              \
 	((__typeof__(type) *)call(struct_size((__typeof__(type) *)NULL, member, n), gfp))
 
 /*
- * One object of a type, or of a variable's; n of them; one with a flexible array member of n.
- * The last argument, gfp, may be left out: GFP_KERNEL.
+ * One object of a type, or of a variable's; n of them; one with a flexible array member of n:
+ *	kmalloc_obj(type [, gfp])   kmalloc_objs(type, n [, gfp])   kmalloc_flex(type, member, n [, gfp])
+ * Without gfp: GFP_KERNEL.
  */
-#define kmalloc_obj(type, ...) KMALLOC_OBJ(kmalloc, type, 1, default_gfp(__VA_ARGS__))
-#define kzalloc_obj(type, ...) KMALLOC_OBJ(kzalloc, type, 1, default_gfp(__VA_ARGS__))
-#define kvmalloc_obj(type, ...) KMALLOC_OBJ(kvmalloc, type, 1, default_gfp(__VA_ARGS__))
-#define kvzalloc_obj(type, ...) KMALLOC_OBJ(kvzalloc, type, 1, default_gfp(__VA_ARGS__))
-#define kmalloc_objs(type, n, ...) KMALLOC_OBJ(kmalloc, type, n, default_gfp(__VA_ARGS__))
-#define kzalloc_objs(type, n, ...) KMALLOC_OBJ(kzalloc, type, n, default_gfp(__VA_ARGS__))
-#define kvmalloc_objs(type, n, ...) KMALLOC_OBJ(kvmalloc, type, n, default_gfp(__VA_ARGS__))
-#define kvzalloc_objs(type, n, ...) KMALLOC_OBJ(kvzalloc, type, n, default_gfp(__VA_ARGS__))
-#define kmalloc_flex(type, member, n, ...)                                                         \
-	KMALLOC_FLEX(kmalloc, type, member, n, default_gfp(__VA_ARGS__))
-#define kzalloc_flex(type, member, n, ...)                                                         \
-	KMALLOC_FLEX(kzalloc, type, member, n, default_gfp(__VA_ARGS__))
-#define kvmalloc_flex(type, member, n, ...)                                                        \
-	KMALLOC_FLEX(kvmalloc, type, member, n, default_gfp(__VA_ARGS__))
-#define kvzalloc_flex(type, member, n, ...)                                                        \
-	KMALLOC_FLEX(kvzalloc, type, member, n, default_gfp(__VA_ARGS__))
+#define kmalloc_obj(...) KMALLOC_OBJ(kmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kzalloc_obj(...) KMALLOC_OBJ(kzalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvmalloc_obj(...) KMALLOC_OBJ(kvmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvzalloc_obj(...) KMALLOC_OBJ(kvzalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kmalloc_objs(...) KMALLOC_OBJS(kmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kzalloc_objs(...) KMALLOC_OBJS(kzalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvmalloc_objs(...) KMALLOC_OBJS(kvmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvzalloc_objs(...) KMALLOC_OBJS(kvzalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kmalloc_flex(...) KMALLOC_FLEX(kmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kzalloc_flex(...) KMALLOC_FLEX(kzalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvmalloc_flex(...) KMALLOC_FLEX(kvmalloc, __VA_ARGS__, GFP_KERNEL, 0)
+#define kvzalloc_flex(...) KMALLOC_FLEX(kvzalloc, __VA_ARGS__, GFP_KERNEL, 0)
 
 /* ------------------------------------------------------ strings and copies */
 

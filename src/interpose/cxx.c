@@ -173,7 +173,7 @@ exported NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 	void name(__VA_ARGS__);                                                                    \
 	exported void name(__VA_ARGS__)                                                            \
 	{                                                                                          \
-		kvmalloc_free(ptr);                                                                       \
+		kvmalloc_free(ptr);                                                                \
 	}
 
 DELETE(_ZdlPv, void *ptr)

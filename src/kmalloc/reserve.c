@@ -464,8 +464,8 @@ static unsigned count_page(uint64_t word, unsigned left, struct reserve_account 
 	free = (size_t)__builtin_popcountl(word << (64 - TAG_SHIFT)) * slot;
 	account->free_slots += free;
 	account->live += (size_t)__builtin_popcountl(slots_mask(kind & TAG_VALUE)) * slot - free;
-	account->rest +=
-		PAGE_BYTES - (size_t)__builtin_popcountl(slots_mask(kind & TAG_VALUE)) * slot;
+	account->rest += PAGE_BYTES -
+			 (size_t)__builtin_popcountl(slots_mask(kind & TAG_VALUE)) * slot;
 	return 1;
 }
 
@@ -483,8 +483,8 @@ void reserve_account(struct reserve_account *account)
 			continue;
 		account->mapped += CHUNK_BYTES;
 		for (unsigned at = 0; at < BITRUN_UNITS;) {
-			uint64_t word = atomic_load_explicit(&chunks[i]->tag[at],
-							     memory_order_relaxed);
+			uint64_t word =
+				atomic_load_explicit(&chunks[i]->tag[at], memory_order_relaxed);
 
 			if (free >> at & 1) {
 				account->free_pages += PAGE_BYTES;

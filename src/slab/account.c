@@ -120,7 +120,8 @@ static void total(struct slab_account *account)
 void slab_account(struct slab_account *account)
 {
 	percpu_walk(count_sheaf, account);
-	for_each_kmem_cache(cache) {
+	for_each_kmem_cache(cache)
+	{
 		if (!kmem_cache_has_slot(cache)) {
 			account->structs += meta_piece_bytes(sizeof(*cache));
 			continue;

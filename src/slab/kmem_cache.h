@@ -148,8 +148,9 @@ void kmem_cache_init(unsigned index, const char *name, size_t size, size_t objec
 struct kmem_cache_spec {
 	const char *name; /* copied, cut to KMEM_CACHE_NAME_MAX - 1 */
 	size_t object_size;
-	size_t align;	      /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
-	unsigned capacity;    /* at least so many objects in a sheaf, up to SHEAF_CAPACITY_MAX; 0: by size */
+	size_t align; /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
+	unsigned
+		capacity; /* at least so many objects in a sheaf, up to SHEAF_CAPACITY_MAX; 0: by size */
 	unsigned flags;	      /* KMEM_CACHE_DMA, _ACCOUNT, _TYPESAFE */
 	uint32_t slab_flags;  /* kept for reports */
 	void (*ctor)(void *); /* NULL: none */

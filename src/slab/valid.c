@@ -45,8 +45,7 @@ static bool object_is_valid(const struct kmem_cache *cache, const void *object, 
 	if (owner != cache->index)
 		return invalid("%s: %s %p: object %p is of cache %u", cache->name, where, holder,
 			       object, owner);
-	if (slab_of(cache, object)->state != PAGE_SLAB ||
-	    slab_of(cache, object)->cache != cache)
+	if (slab_of(cache, object)->state != PAGE_SLAB || slab_of(cache, object)->cache != cache)
 		return invalid("%s: %s %p: object %p is in no slab", cache->name, where, holder,
 			       object);
 	if (!kmem_cache_is_object(cache, object))
@@ -284,8 +283,8 @@ static bool full_is_valid(const struct kmem_cache *cache)
 	const struct page *slab;
 
 	if (!is_created(cache))
-		return list_empty(&cache->full) || invalid("%s: it has a list of full slabs",
-							   cache->name);
+		return list_empty(&cache->full) ||
+		       invalid("%s: it has a list of full slabs", cache->name);
 	list_for_each_entry(slab, &cache->full, list) {
 		if (++count > cache->nr_slabs || slab->list.next->prev != &slab->list)
 			return invalid("%s: full list: damaged, or more slabs than the %u counted",
@@ -403,7 +402,8 @@ static void mark_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, unsig
 static void mark_all(struct marks *marks)
 {
 	percpu_walk(mark_sheaf, marks);
-	for_each_kmem_cache(cache) {
+	for_each_kmem_cache(cache)
+	{
 		for (struct slab_sheaf *sheaf = cache->barn.full; sheaf; sheaf = sheaf->next)
 			mark_sheaf(cache, sheaf, sheaf_count(sheaf), marks);
 		for (struct slab_sheaf *sheaf = atomic_load(&cache->deferred); sheaf;
@@ -434,7 +434,8 @@ static bool lock_if_free(struct lock *lock)
 
 bool kmem_caches_are_valid(void)
 {
-	for_each_kmem_cache(cache) {
+	for_each_kmem_cache(cache)
+	{
 		bool taken = lock_if_free(&cache->barn.lock), valid;
 
 		valid = barn_is_valid(cache, true);

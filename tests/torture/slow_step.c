@@ -57,7 +57,7 @@ static const struct mode {
 };
 
 static const char *const rank_names[] = { "start", "mutex", "reserve", "percpu", "area",
-					  "barn",  "cache", "areas",   "zone",   "meta" };
+					  "barn",  "cache", "areas",   "zone",	 "meta" };
 
 struct step_stats *stats;
 static uint64_t deadline_ms, seed;

@@ -53,8 +53,8 @@ static uintptr_t base, text_start, text_size;
 static unsigned char *distinct; /* a byte per byte of text; shared */
 
 static _Thread_local bool stepping;
-static size_t work_size;  /* of what handlers use now */
-static size_t later_size; /* of what they use after the miss; 0: as before */
+static size_t work_size;     /* of what handlers use now */
+static size_t later_size;    /* of what they use after the miss; 0: as before */
 static uint64_t turn, traps; /* handlers' works, and traps */
 static void *ring[RING], *area_ring[AREA_RING];
 

@@ -33,7 +33,7 @@
 		}                                                                                  \
 		__warn;                                                                            \
 	})
-#define WARN_ON(condition) WARN(condition, "")
+#define WARN_ON(condition) WARN(condition, "%s", "")
 #define WARN_ONCE(condition, ...)                                                                  \
 	({                                                                                         \
 		static bool __warned;                                                              \
@@ -44,6 +44,6 @@
 		}                                                                                  \
 		__met;                                                                             \
 	})
-#define WARN_ON_ONCE(condition) WARN_ONCE(condition, "")
+#define WARN_ON_ONCE(condition) WARN_ONCE(condition, "%s", "")
 
 #endif

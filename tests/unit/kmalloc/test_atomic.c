@@ -230,7 +230,8 @@ static void handler_under_each_lock_gets_every_size(void)
 	kfree(kmalloc(100, GFP_KERNEL));
 	expect_all = true;
 	sigaction(SIGUSR1, &action, NULL);
-	for (struct lock *lock = (struct lock *)(uintptr_t)lock_list(); lock; lock = lock->next, n++) {
+	for (struct lock *lock = (struct lock *)(uintptr_t)lock_list(); lock;
+	     lock = lock->next, n++) {
 		struct unit_end end;
 
 		/* of the many locks of one rank that caches have, every eighth */

@@ -158,7 +158,8 @@ static void four_combinations_do_what_they_say(void)
 	/* neither is of the zone, whatever the zone has */
 	kfree(kmalloc(1000, GFP_DMA | GFP_KERNEL));
 	object = kmalloc(1000, GFP_KERNEL);
-	CHECK(object && phys_to_virt(0) == NULL && !(virt_to_cache(object)->flags & KMEM_CACHE_DMA));
+	CHECK(object && phys_to_virt(0) == NULL &&
+	      !(virt_to_cache(object)->flags & KMEM_CACHE_DMA));
 	kfree(object);
 	object = kmalloc(1000, GFP_ATOMIC);
 	CHECK(object && !(virt_to_cache(object)->flags & KMEM_CACHE_DMA));

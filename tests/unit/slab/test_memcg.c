@@ -87,7 +87,8 @@ static void limit_refuses_with_one_line_and_failures_are_counted(void)
 		CHECK((objects[i] = kmalloc(1000, GFP_KERNEL_ACCOUNT)) != NULL);
 	end = unit_child(ask_over_the_limit, (void *)(uintptr_t)GFP_KERNEL_ACCOUNT);
 	CHECK(!end.signal && !end.status);
-	more = strstr(end.text, "Memory cgroup out of memory: group shop, usage 4096 bytes, limit 4096");
+	more = strstr(end.text,
+		      "Memory cgroup out of memory: group shop, usage 4096 bytes, limit 4096");
 	CHECK(more && !strstr((char *)more + 1, "Memory cgroup out"));
 	end = unit_child(ask_over_the_limit,
 			 (void *)(uintptr_t)(GFP_KERNEL_ACCOUNT | __GFP_NOWARN));
@@ -139,8 +140,8 @@ static void *churn(void *arg)
 
 	set_active_memcg(group);
 	for (int i = 0; i < ROUNDS; i++) {
-		void *object = kmalloc(1 + unit_random(&random) % 2000,
-				       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		void *object =
+			kmalloc(1 + unit_random(&random) % 2000, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 
 		kfree(atomic_exchange(&shelf[unit_random(&random) % ARRAY_SIZE(shelf)], object));
 	}

@@ -85,8 +85,8 @@ static void slab_damaged_is_named(void)
 
 	NOTICES(slab->state = PAGE_DIRTY, slab_is_valid(cache, slab),
 		"%s: slab %p: state %u, of cache %p", name, p, PAGE_DIRTY, (void *)cache);
-	NOTICES(slab->cache = &kmem_caches[9], slab_is_valid(cache, slab), "%s: slab %p: state %u, of cache %p",
-		name, p, PAGE_SLAB, (void *)&kmem_caches[9]);
+	NOTICES(slab->cache = &kmem_caches[9], slab_is_valid(cache, slab),
+		"%s: slab %p: state %u, of cache %p", name, p, PAGE_SLAB, (void *)&kmem_caches[9]);
 	NOTICES(slab->order = 1, slab_is_valid(cache, slab), "%s: slab %p: granule %u, order 1",
 		name, p, slab->granule);
 	NOTICES(window.kmap[slab->granule] = 9, slab_is_valid(cache, slab),
@@ -115,8 +115,8 @@ static void slab_full_on_the_partial_list_is_named(void)
 	full = page_of_granule(page_granule_of(object) & ~((1UL << cache->order) - 1));
 	CHECK(kmem_cache_is_valid(cache));
 	NOTICES(list_add(&full->list, &cache->partial), slab_is_valid(cache, full),
-		"%s: slab %p: %u of %u in use, and on a list", cache->name,
-		page_address(full), cache->nr_objects, cache->nr_objects);
+		"%s: slab %p: %u of %u in use, and on a list", cache->name, page_address(full),
+		cache->nr_objects, cache->nr_objects);
 	/* the bits past the last object */
 	NOTICES(bitmap_set(full->bitmap, cache->nr_objects), slab_is_valid(cache, full),
 		"%s: slab %p: bits past object %u are set", cache->name, page_address(full),
