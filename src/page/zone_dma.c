@@ -31,8 +31,9 @@
  *
  * Shrinking (memory is short, malloc_trim): blocks that are all free go back to the buddy.
  *
- * Lock: zone_dma_lock (rank RESERVE), for the table of blocks; system calls that make a block over are
- * made without it, on a block that is not in the table.
+ * Lock: zone_dma_lock (rank RESERVE), for the table of blocks: what comes into it and goes. A block is
+ * made over without it, before it is in the table. LIVE becomes RETIRED without it too, by
+ * compare-and-swap, by whoever holds granules of the block, so that it can't go meanwhile.
  */
 #include "page/zone_dma.h"
 
@@ -59,7 +60,7 @@ enum block_state {
 
 struct block {
 	_Atomic uint64_t granules; /* a set bit is a free granule */
-	_Atomic uint8_t state;	   /* enum block_state; changed under zone_dma_lock */
+	_Atomic uint8_t state;	   /* enum block_state */
 	bool pool;		   /* pages of the system's pool */
 	struct page *head;	   /* descriptor of the first granule */
 	_Atomic uint64_t phys;	   /* of the first byte, or PHYS_UNKNOWN */
@@ -311,26 +312,42 @@ static struct page *grow(unsigned order, gfp_t gfp)
 	return NULL;
 }
 
-/* Is it still what it was? Only where it may sleep. */
-static bool verify_block(struct block *block)
+enum change { SAME, CHANGED_PLACE, CHANGED_SHAPE };
+
+/*
+ * Is it still what it was? Only where it may sleep, and while the block can't go: the caller has
+ * granules of it, or the lock.
+ */
+static enum change look_again(struct block *block)
 {
 	uint64_t phys, before = atomic_load_explicit(&block->phys, memory_order_relaxed);
+	uint8_t live = BLOCK_LIVE;
 
 	if (look_at(page_address(block->head), &phys) == SEEN_SCATTERED) {
-		lock_acquire(&zone_dma_lock);
-		if (state_of(block) == BLOCK_LIVE)
-			atomic_store_explicit(&block->state, BLOCK_RETIRED, memory_order_release);
-		lock_release(&zone_dma_lock);
-		complain(SPLIT, 0);
-		return false;
+		atomic_compare_exchange_strong(&block->state, &live, BLOCK_RETIRED);
+		return CHANGED_SHAPE;
 	}
 	if (phys == before || phys == PHYS_UNKNOWN)
-		return true;
+		return SAME;
 	atomic_store_explicit(&block->phys, phys, memory_order_relaxed);
-	if (before == PHYS_UNKNOWN)
-		return true;
-	complain(MOVED, 0);
-	return false;
+	return before == PHYS_UNKNOWN ? SAME : CHANGED_PLACE;
+}
+
+static void tell(enum change change)
+{
+	if (change == CHANGED_SHAPE)
+		complain(SPLIT, 0);
+	else if (change == CHANGED_PLACE)
+		complain(MOVED, 0);
+}
+
+/* May it still be used? */
+static bool verify_block(struct block *block)
+{
+	enum change change = look_again(block);
+
+	tell(change);
+	return change != CHANGED_SHAPE;
 }
 
 static struct page *take(unsigned order, gfp_t gfp)
@@ -347,8 +364,7 @@ static struct page *take(unsigned order, gfp_t gfp)
 		if (start < 0)
 			continue;
 		/* what was taken holds the block where it is */
-		if (!gfpflags_allow_blocking(gfp) || verify_block(block) ||
-		    state_of(block) == BLOCK_LIVE)
+		if (!gfpflags_allow_blocking(gfp) || verify_block(block))
 			return hand_out(block->head, (unsigned)start, order);
 		bitrun_give(&block->granules, (unsigned)start, 1U << order);
 	}
@@ -378,7 +394,8 @@ uint64_t zone_dma_phys(const void *ptr)
 	const struct block *block = block_of(ptr);
 	uint64_t phys;
 
-	if (!block)
+	/* what was split has no one address any more; that was said when it was seen */
+	if (!block || state_of(block) == BLOCK_RETIRED)
 		return PHYS_UNKNOWN;
 	phys = atomic_load_explicit(&block->phys, memory_order_relaxed);
 	if (phys != PHYS_UNKNOWN)
@@ -404,12 +421,21 @@ void *zone_dma_virt(uint64_t phys)
 bool zone_dma_verify(void)
 {
 	unsigned count = atomic_load_explicit(&nr_blocks, memory_order_acquire);
-	bool same = true;
+	enum change worst = SAME;
 
-	for (unsigned i = 0; i < count; i++)
+	/* so that no block goes meanwhile, and another comes into its entry */
+	lock_acquire(&zone_dma_lock);
+	for (unsigned i = 0; i < count; i++) {
+		enum change change = SAME;
+
 		if (state_of(&blocks[i]) == BLOCK_LIVE)
-			same &= verify_block(&blocks[i]);
-	return same;
+			change = look_again(&blocks[i]);
+		if (change > worst)
+			worst = change;
+	}
+	lock_release(&zone_dma_lock);
+	tell(worst);
+	return worst == SAME;
 }
 
 static size_t shrink(enum reclaim what)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_dma.c - GFP_DMA: what it promises, looked at in /proc/self/pagemap.
+ * test_dma.c - GFP_DMA over time: thousands of objects of each class, forks, threads, what the zone has
+ * to the last byte, and blocks that the system moves or splits. tests/unit/page/test_zone_dma.c has the rest.
  *
  *	 virtual   | object of the DMA zone |        | area of vmalloc()      |
  *	 physical  | one run of frames      |        | here | there | there   |
@@ -16,6 +17,7 @@
 #include "kmalloc/slab.h"
 #include "kmalloc/start.h"
 #include "kmalloc/vmalloc.h"
+#include "os/os.h"
 #include "page/zone_dma.h"
 #include "seccomp.h"
 #include "slab/percpu.h"
@@ -174,23 +176,6 @@ static void object_stays_where_it_is_over_time_and_forks(void)
 	}
 }
 
-/* GFP_KERNEL, GFP_ATOMIC, and each with GFP_DMA. */
-
-static void plain_flags_do_not_touch_the_zone(void)
-{
-	void *kernel = kmalloc(5000, GFP_KERNEL), *atomic = kmalloc(5000, GFP_ATOMIC);
-
-	CHECK(kernel && atomic);
-	CHECK(virt_to_phys(kernel) == PHYS_ADDR_UNKNOWN);
-	CHECK(virt_to_phys(atomic) == PHYS_ADDR_UNKNOWN);
-	CHECK(phys_to_virt(PHYS_ADDR_UNKNOWN) == NULL);
-	CHECK(phys_to_virt(frames_phys(kernel)) == NULL);
-	CHECK_EQ(zone_now().bytes, 0);
-	CHECK_EQ(locked_bytes(), 0);
-	kfree(kernel);
-	kfree(atomic);
-}
-
 static _Atomic bool done;
 static size_t nr_atomic;
 static char *atomic_objects[4096];
@@ -260,40 +245,6 @@ static void address_has_a_fixed_offset_inside_a_block(void)
 	CHECK(phys_to_virt(start + HUGE_BYTES) == NULL);
 }
 
-static void zero_of_the_zone_is_zero(void)
-{
-	for (size_t size = 16; size <= KMALLOC_MAX_SIZE; size = size * 3 + 1) {
-		for (int round = 0; round < 2; round++) {
-			char *object = kzalloc(size, GFP_KERNEL | GFP_DMA);
-
-			CHECK(object != NULL);
-			CHECK(unit_is_zero(object, ksize(object)));
-			memset(object, 0xee, ksize(object));
-			kfree(object);
-		}
-	}
-}
-
-static void zone_is_given_back_when_nothing_is_in_use(void)
-{
-	char *objects[256];
-
-	for (size_t i = 0; i < 256; i++)
-		CHECK((objects[i] = kmalloc(100 * K, GFP_KERNEL | GFP_DMA)) != NULL);
-	CHECK(zone_now().bytes >= 256 * 128 * K);
-	for (size_t i = 1; i < 256; i++)
-		kvmalloc_free(objects[i]); /* free() is the same */
-	kmalloc_trim();
-	CHECK_EQ(zone_now().bytes, HUGE_BYTES);
-	check_physical(objects[0], 100 * K);
-	kfree(objects[0]);
-	kmalloc_trim();
-	CHECK_EQ(zone_now().bytes, 0);
-	CHECK_EQ(locked_bytes(), 0);
-	CHECK(kmalloc(100 * K, GFP_ATOMIC | GFP_DMA | __GFP_NOWARN) == NULL);
-	CHECK(kmalloc(100 * K, GFP_KERNEL | GFP_DMA) != NULL);
-}
-
 static void *churn(void *arg)
 {
 	uint64_t seed = unit_seed() + (uintptr_t)arg;
@@ -357,6 +308,92 @@ static void second_free_is_seen(void)
 	CHECK(strstr(end.text, "BUG dma-kmalloc-112: Object already free: "));
 }
 
+/* What the system may do to a block, done by the test: other frames for all of it, or for one page. */
+static void move_block(char *block, size_t bytes)
+{
+	char *elsewhere = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* the old frames are given to others first, so that others come */
+	CHECK(munlock(block, bytes) == 0);
+	CHECK(elsewhere != MAP_FAILED);
+	CHECK(madvise(block, bytes, MADV_DONTNEED) == 0);
+	madvise(elsewhere, bytes + HUGE_BYTES, MADV_HUGEPAGE);
+	memset(elsewhere, 1, bytes + HUGE_BYTES);
+	for (size_t i = 0; i < bytes; i += FRAME_BYTES)
+		block[i] = 1;
+}
+
+static char *block_of(const void *object)
+{
+	return (char *)((uintptr_t)object & ~(HUGE_BYTES - 1));
+}
+
+static void look_at_a_moved_block(void *unused)
+{
+	char *object = kmalloc(100 * K, GFP_KERNEL | GFP_DMA);
+	uint64_t before = virt_to_phys(object);
+
+	(void)unused;
+	CHECK(dma_zone_verify());
+	move_block(block_of(object), HUGE_BYTES);
+	CHECK(frames_phys(object) != before);
+	CHECK(!dma_zone_verify());
+	/* known from now on, and still good */
+	CHECK(dma_zone_verify());
+	check_physical(object, 100 * K);
+	CHECK(phys_to_virt(before) == NULL);
+	CHECK(kmalloc(100 * K, GFP_KERNEL | GFP_DMA) != NULL);
+	CHECK_EQ(zone_now().bytes, HUGE_BYTES);
+}
+
+static void block_that_was_moved_is_noticed_and_used_on(void)
+{
+	struct unit_end end;
+
+	/* a page of the system's pool can't be moved so */
+	if (os_huge_pages_free())
+		return;
+	end = unit_child(look_at_a_moved_block, NULL);
+	CHECK(!end.signal && !end.status);
+	CHECK(!strcmp(end.text, "libkmalloc: GFP_DMA: the system moved a block: physical addresses "
+				"changed\n"));
+}
+
+static void look_at_a_split_block(void *verify)
+{
+	char *object = kmalloc(100 * K, GFP_KERNEL | GFP_DMA), *other;
+
+	move_block(block_of(object) + HUGE_BYTES / 2, FRAME_BYTES);
+	CHECK(frames_runs(block_of(object), HUGE_BYTES / FRAME_BYTES) > 1);
+	if (verify)
+		CHECK(!dma_zone_verify());
+	/* the next comes from another block, since each is looked at before it gives a slab */
+	other = kmalloc(100 * K, GFP_KERNEL | GFP_DMA);
+	CHECK(other != NULL);
+	CHECK(block_of(other) != block_of(object));
+	check_physical(other, 100 * K);
+	CHECK(dma_zone_verify());
+	CHECK(virt_to_phys(object) == PHYS_ADDR_UNKNOWN);
+	CHECK_EQ(zone_now().bytes, 2 * HUGE_BYTES);
+	/* what is out can still be given back, and then the block goes */
+	kfree(object);
+	kmalloc_trim();
+	CHECK_EQ(zone_now().bytes, HUGE_BYTES);
+	check_physical(other, 100 * K);
+}
+
+static void block_that_was_split_gives_nothing_more(void)
+{
+	for (uintptr_t verify = 0; verify < 2 && !os_huge_pages_free(); verify++) {
+		struct unit_end end = unit_child(look_at_a_split_block, (void *)verify);
+
+		CHECK(!end.signal && !end.status);
+		CHECK(!strcmp(end.text, "libkmalloc: GFP_DMA: the system split a block: it is "
+					"contiguous no more\n"));
+	}
+}
+
 /* The physical layout of an area and of an object, side by side. */
 static void area_spans_frames_that_are_not_contiguous(void)
 {
@@ -385,13 +422,12 @@ int main(void)
 	static const struct unit_case tests[] = {
 		UNIT_TEST(object_of_every_class_is_contiguous_resident_and_locked),
 		UNIT_TEST(object_stays_where_it_is_over_time_and_forks),
-		UNIT_TEST(plain_flags_do_not_touch_the_zone),
 		UNIT_TEST(atomic_takes_what_is_there_and_builds_nothing),
 		UNIT_TEST(address_has_a_fixed_offset_inside_a_block),
-		UNIT_TEST(zero_of_the_zone_is_zero),
-		UNIT_TEST(zone_is_given_back_when_nothing_is_in_use),
 		UNIT_TEST(threads_share_the_zone),
 		UNIT_TEST(second_free_is_seen),
+		UNIT_TEST(block_that_was_moved_is_noticed_and_used_on),
+		UNIT_TEST(block_that_was_split_gives_nothing_more),
 		UNIT_TEST_WITH(area_spans_frames_that_are_not_contiguous,
 			       "transparent_hugepage=never"),
 	};
