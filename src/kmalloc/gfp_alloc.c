@@ -170,6 +170,12 @@ static cold_path void *alloc_accounted(struct kmem_cache *cache, gfp_t gfp, bool
 	return object;
 }
 
+/* What ksize() says: an object of the reserve may be larger than those of its cache. */
+static size_t whole_size(const struct kmem_cache *cache, const void *object)
+{
+	return reserve_owns(object) ? reserve_size(object) : cache->object_size;
+}
+
 void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller)
 {
 	bool zeroed;
@@ -187,8 +193,23 @@ void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *call
 	if (unlikely(!object))
 		report_no_object(cache, gfp, caller);
 	else if (gfp & __GFP_ZERO && !zeroed)
-		memset(object, 0, cache->object_size);
+		memset(object, 0, whole_size(cache, object));
 	return object;
+}
+
+/* One of those that are made when first asked for; that needs memory too, with the same flags. */
+static cold_path struct kmem_cache *cache_of_kind(enum kmalloc_kind kind, unsigned index, gfp_t gfp)
+{
+	struct kmem_cache *cache;
+	unsigned round = 0;
+
+	if (unlikely(!kmalloc_start()))
+		return NULL;
+	gfp = gfp_in_context(gfp);
+	do
+		cache = kmalloc_cache_of_kind(kind, index, gfp);
+	while (unlikely(!cache) && next_round(gfp, &round));
+	return cache;
 }
 
 struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
@@ -196,10 +217,16 @@ struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
 	unsigned index = (unsigned)kmalloc_index(size);
 
 	if (unlikely(gfp & __GFP_DMA))
-		return kmalloc_cache_of_kind(KMALLOC_DMA, index, gfp);
+		return cache_of_kind(KMALLOC_DMA, index, gfp);
 	if (unlikely(gfp & __GFP_ACCOUNT && memcg_active()))
-		return kmalloc_cache_of_kind(KMALLOC_CGROUP, index, gfp);
+		return cache_of_kind(KMALLOC_CGROUP, index, gfp);
 	return &kmem_caches[index];
+}
+
+void *kmalloc_no_cache(size_t size, gfp_t gfp, const void *caller)
+{
+	report_no_memory("kmalloc", size, apply_context(gfp, "kmalloc", caller), caller);
+	return NULL;
 }
 
 void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
@@ -213,14 +240,14 @@ void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
 	gfp = apply_context(gfp, "vmalloc", caller);
 	help_others(gfp);
 	if (unlikely(!gfpflags_allow_blocking(gfp))) {
-		report_no_area(size, gfp, caller);
+		report_no_memory("vmalloc", size, gfp, caller);
 		return NULL;
 	}
 	do
 		area = vmalloc_area(size, align, gfp, &zeroed);
 	while (unlikely(!area) && next_round(gfp, &round));
 	if (unlikely(!area))
-		report_no_area(size, gfp, caller);
+		report_no_memory("vmalloc", size, gfp, caller);
 	else if (gfp & __GFP_ZERO && !zeroed)
 		memset(area, 0, size);
 	return area;

@@ -23,6 +23,8 @@ void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller);
 void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *caller);
 /* The cache for `size` bytes, at most KMALLOC_MAX_SIZE, with these flags. NULL: there is none. */
 struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp);
+/* Where that gives none: the report. Returns NULL. */
+void *kmalloc_no_cache(size_t size, gfp_t gfp, const void *caller);
 /* An area of `size` bytes aligned to `align` (0: page). NULL: no memory, or not in this context. */
 void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller);
 

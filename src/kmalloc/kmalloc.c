@@ -49,7 +49,9 @@ cold_path void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller)
 		return too_large(size, gfp, caller);
 	kvmalloc_poll_deferred(gfp_in_context(gfp));
 	cache = kmalloc_cache_for(size, gfp);
-	object = cache ? kmem_cache_alloc_gfp(cache, gfp, caller) : NULL;
+	if (unlikely(!cache))
+		return kmalloc_no_cache(size, gfp, caller);
+	object = kmem_cache_alloc_gfp(cache, gfp, caller);
 	if (unlikely(percpu_diverted()) && object && kmem_cache_has_slot(cache))
 		stat_count_alloc(cache->index, size);
 	return object;

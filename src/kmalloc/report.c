@@ -27,7 +27,8 @@ enum { NOTE_FREE, NOTE_FILLING, NOTE_READY, NOTE_PRINTING };
 
 struct note {
 	_Atomic int state;
-	const struct kmem_cache *cache; /* NULL: an area */
+	const struct kmem_cache *cache; /* NULL: there is none */
+	const char *what;		/* the call, where there is no cache */
 	const void *caller;
 	size_t size;
 	size_t slabs, objects, inuse;
@@ -61,8 +62,8 @@ static void print(const struct note *note)
 	gfp_format(flags, sizeof(flags), note->gfp);
 	caller_text(text, note->caller);
 	if (!cache) {
-		fmt_warn("vmalloc: allocation failure: %zu bytes, mode:0x%x(%s), called from %s",
-			 note->size, note->gfp, flags, text);
+		fmt_warn("%s: allocation failure: %zu bytes, mode:0x%x(%s), called from %s",
+			 note->what, note->size, note->gfp, flags, text);
 		return;
 	}
 	fmt_warn("SLUB: Unable to allocate memory on CPU %u (of node 0) on node 0, gfp=0x%x(%s), "
@@ -123,6 +124,7 @@ static void report(const struct note *filled)
 	note = take_note(NOTE_FREE, NOTE_FILLING);
 	if (note) {
 		note->cache = filled->cache;
+		note->what = filled->what;
 		note->caller = filled->caller;
 		note->size = filled->size;
 		note->slabs = filled->slabs;
@@ -155,9 +157,9 @@ void report_no_object(const struct kmem_cache *cache, gfp_t gfp, const void *cal
 		report(&note);
 }
 
-void report_no_area(size_t size, gfp_t gfp, const void *caller)
+void report_no_memory(const char *what, size_t size, gfp_t gfp, const void *caller)
 {
-	struct note note = { .caller = caller, .size = size, .gfp = gfp };
+	struct note note = { .what = what, .caller = caller, .size = size, .gfp = gfp };
 
 	if (!(gfp & __GFP_NOWARN))
 		report(&note);

@@ -5,9 +5,9 @@
 
 #include "slab/kmem_cache.h"
 
-/* No object of the cache, no area of so many bytes. Silent with __GFP_NOWARN. */
+/* No object of the cache; nothing of so many bytes for a call that has none. Silent with __GFP_NOWARN. */
 void report_no_object(const struct kmem_cache *cache, gfp_t gfp, const void *caller);
-void report_no_area(size_t size, gfp_t gfp, const void *caller);
+void report_no_memory(const char *what, size_t size, gfp_t gfp, const void *caller);
 /* Print what was told where nothing could be printed. May make system calls. */
 void report_flush(void);
 bool report_is_pending(void);

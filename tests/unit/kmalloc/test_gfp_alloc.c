@@ -8,9 +8,11 @@
 
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/memcontrol.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/vmalloc.h"
+#include "page/meta.h"
 #include "page/reclaim.h"
 
 #include <pthread.h>
@@ -26,6 +28,16 @@ static void use_up(size_t size)
 		while (kmalloc(n, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN))
 			;
 	while (kmalloc(size, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN))
+		;
+}
+
+/* What there is without a system call, of one class and what its slabs are cut from. */
+static void use_up_class(size_t size)
+{
+	for (size_t n = 128 * K; n > size; n /= 2)
+		while (kmalloc(n, GFP_NOWAIT))
+			;
+	while (kmalloc(size, GFP_NOWAIT))
 		;
 }
 
@@ -93,6 +105,28 @@ static void nofail_goes_on_until_there_is_memory(void)
 	CHECK(object != NULL);
 	CHECK(atomic_load(&relieved));
 	CHECK(__vmalloc(1 << 20, GFP_KERNEL | __GFP_NOFAIL) != NULL);
+	pthread_join(thread, NULL);
+}
+
+/* Where not even the cache is there yet, which needs memory of its own. */
+static void nofail_goes_on_until_there_is_a_cache(void)
+{
+	struct mem_cgroup *group = mem_cgroup_create("group");
+	pthread_t thread;
+	void *object;
+
+	CHECK(pthread_create(&thread, NULL, relieve, NULL) == 0);
+	set_active_memcg(group);
+	use_up(100 * K);
+	while (meta_alloc(sizeof(struct kmem_cache), GFP_NOWAIT))
+		;
+	CHECK(kmalloc(100 * K, GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
+	CHECK(!atomic_load(&relieved));
+	atomic_store(&short_of_memory, true);
+	object = kmalloc(100 * K, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	CHECK(object != NULL);
+	CHECK(atomic_load(&relieved));
+	CHECK(mem_cgroup_from_slab_obj(object) == group);
 	pthread_join(thread, NULL);
 }
 
@@ -182,6 +216,46 @@ static void zero_clears_old_data_and_nothing_else(void)
 	object = kzalloc(100 * K, GFP_KERNEL);
 	CHECK_EQ(unit_resident((void *)((uintptr_t)object & ~4095UL), 96 * K), 0);
 	CHECK(unit_is_zero(object, 100 * K));
+}
+
+static void zero_from_the_reserve_is_zero_to_its_end(void)
+{
+	static const size_t sizes[] = { 1, 70, 200, 700, 1300, 5000, 70000 };
+
+	kfree(kmalloc(1, GFP_KERNEL));
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned char *dirty = reserve_alloc(sizes[i], 16, NULL), *object;
+
+		CHECK(dirty != NULL);
+		memset(dirty, 0xee, reserve_size(dirty));
+		kfree(dirty);
+		use_up_class(sizes[i]);
+		object = kzalloc(sizes[i], GFP_ATOMIC);
+		CHECK(reserve_owns(object));
+		CHECK(unit_is_zero(object, ksize(object)));
+	}
+}
+
+static void fail_without_a_cache(void *unused)
+{
+	(void)unused;
+	CHECK(kmalloc(1000, GFP_ATOMIC | GFP_DMA) == NULL);
+	CHECK(kmalloc(1000, GFP_NOWAIT | GFP_DMA) == NULL);
+	fputs("HERE\n", stderr);
+	fflush(stderr);
+	for (int i = 0; i < 400; i++) /* some miss */
+		CHECK(kmalloc(2000, GFP_KERNEL) != NULL);
+}
+
+static void report_of_a_cache_that_is_not_there_names_the_call(void)
+{
+	struct unit_end end = unit_child(fail_without_a_cache, NULL);
+
+	CHECK(!end.signal && !end.status);
+	CHECK(strstr(end.text,
+		     "HERE\nlibkmalloc: kmalloc: allocation failure: 1000 bytes, "
+		     "mode:0x821(GFP_ATOMIC|GFP_DMA), called from test_kmalloc_gfp_alloc"));
+	CHECK(!strstr(strstr(end.text, "allocation failure") + 1, "allocation failure"));
 }
 
 static void fail_with(void *gfp)
@@ -349,11 +423,14 @@ int main(void)
 	static const struct unit_case tests[] = {
 		UNIT_TEST(failure_comes_after_as_many_purges_as_the_flags_say),
 		UNIT_TEST(nofail_goes_on_until_there_is_memory),
+		UNIT_TEST(nofail_goes_on_until_there_is_a_cache),
 		UNIT_TEST(nofail_report_is_one_line),
 		UNIT_TEST_WITH(reserve_is_for_those_who_may_use_it, "min_free_kbytes=1024"),
 		UNIT_TEST(object_of_a_created_cache_comes_from_the_reserve_and_goes_back),
 		UNIT_TEST_WITH(zero_clears_old_data_and_nothing_else, "transparent_hugepage=never"),
+		UNIT_TEST(zero_from_the_reserve_is_zero_to_its_end),
 		UNIT_TEST(report_has_the_kernels_words_unless_nowarn),
+		UNIT_TEST(report_of_a_cache_that_is_not_there_names_the_call),
 		UNIT_TEST(report_of_an_atomic_failure_waits_for_who_may_print),
 		UNIT_TEST(zone_that_kmalloc_has_not_is_fixed_up),
 		UNIT_TEST(call_that_may_sleep_in_an_atomic_scope_is_named_once),
