@@ -171,8 +171,7 @@ static enum stop go_on(int number)
 		number = WSTOPSIG(status);
 		if (number == SIGTRAP)
 			return registers().rip == victim->park_ip ? STOP_PARK : STOP_BREAK;
-		if (number == SIGSEGV || number == SIGABRT || number == SIGILL ||
-		    number == SIGBUS)
+		if (number == SIGSEGV || number == SIGABRT || number == SIGILL || number == SIGBUS)
 			fail(strsignal(number));
 	}
 }
@@ -355,7 +354,7 @@ static void inject(enum injection injection, const struct step_section *section,
 static bool loss_is_right(const struct step_section *section, uint64_t point, unsigned op,
 			  long lost)
 {
-	long object = ask(HELPER_SIZE, (unsigned)victim->size);
+	long object = ask(HELPER_SIZE, op);
 	bool committed = point == section->post;
 
 	if (strncmp(section->name, "percpu_", 7) != 0) {
@@ -451,8 +450,7 @@ static void find_reached(unsigned config, unsigned op)
 		uint64_t ip = registers().rip;
 
 		for (unsigned i = 0; i < nr_sections; i++) {
-			if (ip != commits[i].address + 1 &&
-			    ip != victim->base + sections[i].abort)
+			if (ip != commits[i].address + 1 && ip != victim->base + sections[i].abort)
 				continue;
 			reaches[config][i][op] = true;
 			unplant(&commits[i]);
@@ -486,8 +484,8 @@ static void find_all(void)
 				found |= reaches[config][i][op] || reaches[config + 1][i][op];
 			if (found)
 				continue;
-			step_say(2, "FAILED: [%s] no operation commits in %s",
-				 configs[config].name, sections[i].name);
+			step_say(2, "FAILED: [%s] no operation commits in %s", configs[config].name,
+				 sections[i].name);
 			missing++;
 		}
 	}

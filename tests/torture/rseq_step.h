@@ -35,7 +35,7 @@ enum helper_request {
 	HELPER_DRAIN,	 /* malloc_trim from elsewhere */
 	HELPER_SETTLE,	 /* check and free all, drain; bytes in use more than at HELPER_BASELINE */
 	HELPER_BASELINE, /* what is in use now is what has to be */
-	HELPER_SIZE,	 /* bytes that an object of `size` takes up */
+	HELPER_SIZE,	 /* bytes that an object of `size`, as the operation aligns it, takes up */
 };
 
 struct helper_message {
@@ -53,10 +53,10 @@ struct victim_page {
 	int other_cpu;	     /* -1: there is only one */
 	bool cpu_id;	     /* areas are indexed by cpu_id, not mm_cid */
 	/* by the victim's process */
-	uint64_t base;	  /* where the library is loaded */
-	uint64_t park_ip; /* of a parked victim */
-	uint64_t exit_ip; /* code that ends the thread at once */
-	unsigned index;	  /* of the victim's area, as it was before `op` */
+	uint64_t base;		  /* where the library is loaded */
+	uint64_t park_ip;	  /* of a parked victim */
+	uint64_t exit_ip;	  /* code that ends the thread at once */
+	unsigned index;		  /* of the victim's area, as it was before `op` */
 	_Atomic unsigned handled; /* injected handlers and children that are done */
 };
 

@@ -32,7 +32,7 @@
 
 #define RSEQ_CPU_ID 4
 #define RSEQ_MM_CID 24
-#define CHURN 300	 /* more than two sheaves hold */
+#define CHURN 300 /* more than two sheaves hold */
 #define PROBES_BYTES (256UL << 10)
 #define LARGE 300000
 #define CHILD_SECONDS 60
@@ -112,7 +112,7 @@ const unsigned victim_nr_ops = sizeof(ops) / sizeof(ops[0]);
 static struct victim_page *page;
 static void *functions[sizeof(ops) / sizeof(ops[0])];
 static struct step_object going; /* what the next operation frees or moves, out of the table */
-static size_t in_use; /* what has to be in use when nothing is held */
+static size_t in_use;		 /* what has to be in use when nothing is held */
 static pthread_t victim;
 static char tag; /* std::nothrow: only its address counts */
 
@@ -122,15 +122,23 @@ const char *victim_op_name(unsigned op)
 
 	snprintf(name, sizeof(name), "%s%s", ops[op].symbol,
 		 ops[op].how == ALLOC_MANY || ops[op].how == FREE_MANY ? " of many" :
-		 ops[op].how == NULL_SIZE				? " of NULL" :
-		 ops[op].how == PTR_ZERO				? " to 0" :
-									  "");
+		 ops[op].how == NULL_SIZE			       ? " of NULL" :
+		 ops[op].how == PTR_ZERO			       ? " to 0" :
+									 "");
 	return name;
 }
 
 static bool takes_pointer(enum how how)
 {
 	return how >= GROW && how <= PTR_ALIGN_TAG;
+}
+
+/* Alignment of what an operation allocates. */
+static size_t op_align(unsigned op)
+{
+	if (!strcmp(ops[op].symbol, "valloc") || !strcmp(ops[op].symbol, "pvalloc"))
+		return (size_t)sysconf(_SC_PAGESIZE);
+	return ops[op].align > 16 ? ops[op].align : 16;
 }
 
 enum op_kind victim_op_kind(unsigned op)
@@ -480,7 +488,7 @@ static long answer(const struct helper_message *message)
 	case HELPER_BASELINE:
 		return baseline();
 	default: {
-		void *ptr = malloc(message->argument);
+		void *ptr = memalign(op_align(message->argument), page->size);
 		long size = (long)malloc_usable_size(ptr);
 
 		free(ptr);
