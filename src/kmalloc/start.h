@@ -13,6 +13,10 @@ extern _Atomic uint32_t start_state; /* enum start_state; a futex */
 
 bool kmalloc_start_slow(void);
 
+/* [fork] Before: no start runs, and none begins. After, on both sides: it may. */
+void kmalloc_start_fork_prepare(void);
+void kmalloc_start_fork_done(void);
+
 /*
  * Start, once, or wait for the thread that does. False: it can't be had: no memory
  * for the maps, or this thread is inside the start (a signal handler).

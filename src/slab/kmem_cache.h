@@ -28,7 +28,7 @@ struct barn {
 };
 
 struct kmem_cache {
-	/* constant after kmem_cache_init() */
+	/* constant after kmem_cache_init(), but for deferred */
 	uint32_t size;	      /* bytes from object to object */
 	uint32_t object_size; /* bytes for the caller */
 	uint32_t reciprocal;  /* 2^32 / size, rounded up */
@@ -39,6 +39,12 @@ struct kmem_cache {
 	uint8_t batch;	  /* objects that a refill takes at once */
 	uint8_t max_full; /* full sheaves that the barn keeps */
 	char name[15];
+	/*
+	 * Sheaves with objects in them that a context which may not wait could put nowhere;
+	 * NULL: none. Looked at on each miss, and hardly ever anything else. No lock: pushed by
+	 * compare-and-swap, taken whole by an exchange.
+	 */
+	_Atomic(struct slab_sheaf *) deferred;
 
 	struct barn barn __attribute__((aligned(64)));
 
@@ -48,12 +54,6 @@ struct kmem_cache {
 	unsigned nr_partial;
 	size_t nr_slabs;
 	size_t nr_inuse; /* objects out of slabs: live or in sheaves */
-
-	/*
-	 * Sheaves with objects in them that a context which may not wait could put nowhere;
-	 * NULL: none. No lock: pushed by compare-and-swap, taken whole by an exchange.
-	 */
-	_Atomic(struct slab_sheaf *) deferred;
 };
 
 extern struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden;
