@@ -54,6 +54,9 @@ static void for_each_family(void (*call)(const struct family *))
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct family *family = tables[i]; family->name; family++)
 			call(family);
+	if (kernel_calls_found())
+		for (const struct family *family = kernel_families; family->name; family++)
+			call(family);
 }
 
 /* The file that malloc comes from. */

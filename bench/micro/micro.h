@@ -41,6 +41,9 @@ extern const struct family thread_families[];
 extern const struct family slow_families[];
 extern const struct family large_families[];
 extern const struct family memory_families[];
+/* Exist where the kernel's calls were found, which looks them up. */
+extern const struct family kernel_families[];
+bool kernel_calls_found(void);
 
 typedef void *alloc_fn(size_t);
 typedef void free_fn(void *);

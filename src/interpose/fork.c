@@ -2,7 +2,7 @@
 /*
  * fork.c - fork and vfork around the allocator.
  *
- * fork: the C library's handlers. Before: all locks are taken, in rank order, so the
+ * fork: the C library's handlers. Before: no start runs (start.c), and all locks are taken, in rank order, so the
  * child gets a heap that nobody was changing. After: the parent releases them,
  * the child resets them, and forgets other threads' vfork children. Registered
  * in the first constructor of the process, so our `prepare` runs last and our
@@ -30,16 +30,29 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 			     void *dso_handle);
 extern void *__dso_handle hidden;
 
+static void fork_prepare(void)
+{
+	kmalloc_start_fork_prepare();
+	lock_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+	lock_fork_parent();
+	kmalloc_start_fork_done();
+}
+
 static void fork_child(void)
 {
 	lock_fork_child();
 	percpu_fork_child();
 	kmalloc_fork_child();
+	kmalloc_start_fork_done();
 }
 
 void fork_register(void)
 {
-	__register_atfork(lock_fork_prepare, lock_fork_parent, fork_child, &__dso_handle);
+	__register_atfork(fork_prepare, fork_parent, fork_child, &__dso_handle);
 }
 
 uint64_t vfork_prepare(void)

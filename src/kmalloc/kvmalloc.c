@@ -279,19 +279,25 @@ void *kvmalloc_aligned(size_t size, size_t align)
 	return alloc_class(index, size, &zeroed);
 }
 
-void *kvmalloc_zeroed(size_t size)
+static cold_path void *zeroed_slow(size_t size)
 {
 	bool zeroed;
-	void *object;
+	void *object = kvmalloc_slow(size, &zeroed);
 
-	if (likely(kmalloc_hit(size, &object)))
-		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
-	object = kvmalloc_slow(size, &zeroed);
 	if (!object || zeroed)
 		return object;
 	if (size <= KMALLOC_MAX_SIZE)
 		size = kmem_caches[kmalloc_index(size)].object_size;
 	return memset(object, 0, size);
+}
+
+void *kvmalloc_zeroed(size_t size)
+{
+	void *object;
+
+	if (likely(kmalloc_hit(size, &object)))
+		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
+	return zeroed_slow(size);
 }
 
 size_t kvmalloc_size(const void *ptr)

@@ -185,7 +185,7 @@ static void *alloc_slot(unsigned shift, uint64_t flags)
 void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 {
 	uint64_t flags = cache ? TAG_CACHE : 0;
-	size_t need = size + (cache ? sizeof(cache) : 0);
+	size_t need = size + (cache ? sizeof(void *) : 0);
 	char *object;
 
 	if (size > KMALLOC_TOP_BLOCK || align > KMALLOC_TOP_BLOCK)
@@ -196,7 +196,7 @@ void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 	else
 		object = alloc_run(need, align, flags);
 	if (object && cache)
-		memcpy(object + reserve_size(object), &cache, sizeof(cache));
+		memcpy(object + reserve_size(object), &cache, sizeof(void *));
 	return object;
 }
 
@@ -253,8 +253,8 @@ const struct kmem_cache *reserve_cache(const void *ptr)
 	const struct kmem_cache *cache = NULL;
 
 	if (word >> TAG_SHIFT & TAG_CACHE && stride_of(ptr, word))
-		memcpy(&cache, (const char *)ptr + stride_of(ptr, word) - sizeof(cache),
-		       sizeof(cache));
+		memcpy(&cache, (const char *)ptr + stride_of(ptr, word) - sizeof(void *),
+		       sizeof(void *));
 	return cache;
 }
 

@@ -24,7 +24,15 @@
  * on, so a handler that interrupts it does not wait for it, and gets an emergency
  * mapping. FAILED: there was no address space for the maps. The request is an emergency
  * mapping of its own then, and each that follows tries the start again first: what fails is
- * its first step, which leaves nothing behind.
+ * its first step, which leaves nothing behind. Other threads may run by then, and have
+ * read the words by which the hit paths find their area (rseq_abi); these change at the first
+ * try alone, so a start that succeeds later is in locked mode.
+ *
+ * fork: the child of a fork amidst another thread's start would wait for that thread for ever.
+ * So a fork waits for a start that runs, and keeps others from starting: it makes the state
+ * RUNNING itself, and puts it back on both sides. A fork in a handler that interrupted the
+ * start leaves it alone, the child goes on with it; in one that interrupted the allocator
+ * otherwise, it waits for a bounded time.
  */
 #include "kmalloc/start.h"
 
@@ -57,9 +65,13 @@
 #define SLABS_MIN TIB
 #define SLABS_MAX (16 * TIB)
 #endif
+#define FORK_WAIT_MS 1000
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;
+static void *start_owner;  /* thread pointer of who made it RUNNING; NULL: nobody */
+static bool start_forking; /* and did so to fork */
+static uint32_t start_before_fork;
 
 static size_t round_up_pow2(size_t n)
 {
@@ -79,11 +91,13 @@ static size_t slab_window_size(void)
 static void read_parameters(void)
 {
 	static bool done;
-	const char *cmdline = os_secure() ? NULL : os_getenv("KMALLOC_CMDLINE");
+	const char *cmdline;
 
+	/* the environment may change by now: not even looked at */
 	if (done)
 		return;
 	done = true;
+	cmdline = os_secure() ? NULL : os_getenv("KMALLOC_CMDLINE");
 	if (cmdline)
 		param_parse(cmdline);
 	if (params.help)
@@ -118,7 +132,7 @@ static void create_caches(void)
 /* Rooms from the bottom up; the shrinker that is registered last is called first. */
 static bool start_rooms(void)
 {
-	static bool warned;
+	static bool warned; /* so this is not the first try */
 	uintptr_t base;
 	size_t size;
 
@@ -134,12 +148,24 @@ static bool start_rooms(void)
 		return false;
 	}
 	vmalloc_init(base + size + 2 * GIB, LAYOUT_END - (base + size + 2 * GIB));
-	percpu_init();
+	percpu_init(!warned);
 	create_caches();
 	reserve_init(base + size);
 	if (params.stat)
 		stat_start();
 	return true;
+}
+
+static bool start_is_mine(void)
+{
+	return __atomic_load_n(&start_owner, __ATOMIC_RELAXED) == __builtin_thread_pointer();
+}
+
+static void end_running(uint32_t state)
+{
+	__atomic_store_n(&start_owner, NULL, __ATOMIC_RELAXED);
+	atomic_store_explicit(&start_state, state, memory_order_release);
+	port_futex_wake(&start_state, INT32_MAX);
 }
 
 cold_path bool kmalloc_start_slow(void)
@@ -152,14 +178,14 @@ cold_path bool kmalloc_start_slow(void)
 	while (!mine && (state == START_NOT || state == START_FAILED))
 		mine = atomic_compare_exchange_strong(&start_state, &state, START_RUNNING);
 	if (mine) {
+		__atomic_store_n(&start_owner, __builtin_thread_pointer(), __ATOMIC_RELAXED);
 		state = start_rooms() ? START_DONE : START_FAILED;
-		atomic_store_explicit(&start_state, state, memory_order_release);
-		port_futex_wake(&start_state, INT32_MAX);
+		end_running(state);
 	}
 	barrier();
 	lock_depth--;
 	while (state == START_RUNNING) {
-		if (lock_in_atomic())
+		if (lock_in_atomic() || start_is_mine())
 			return false;
 		port_futex_wait(&start_state, START_RUNNING);
 		state = atomic_load_explicit(&start_state, memory_order_acquire);
@@ -171,4 +197,44 @@ void kmalloc_fork_child(void)
 {
 	kmem_cache_fork_child();
 	zone_dma_fork_child();
+}
+
+void kmalloc_start_fork_prepare(void)
+{
+	bool nested = lock_in_atomic();
+	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
+	unsigned waited = 0;
+
+	while (state != START_DONE && !start_is_mine()) {
+		if (state == START_RUNNING) {
+			if (nested && waited++ == FORK_WAIT_MS)
+				return;
+			port_futex_wait_ms(&start_state, START_RUNNING, 1);
+			state = atomic_load_explicit(&start_state, memory_order_acquire);
+			continue;
+		}
+		/* a handler between the two steps must not wait for this thread */
+		lock_depth++;
+		barrier();
+		if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
+			start_before_fork = state;
+			start_forking = true;
+			__atomic_store_n(&start_owner, __builtin_thread_pointer(),
+					 __ATOMIC_RELAXED);
+		}
+		barrier();
+		lock_depth--;
+	}
+}
+
+void kmalloc_start_fork_done(void)
+{
+	if (!start_is_mine() || !start_forking)
+		return;
+	lock_depth++;
+	barrier();
+	start_forking = false;
+	end_running(start_before_fork);
+	barrier();
+	lock_depth--;
 }

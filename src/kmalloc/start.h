@@ -15,6 +15,9 @@ bool kmalloc_start_slow(void);
 
 /* In the child of fork, after the locks: what belongs to the parent alone is forgotten. */
 void kmalloc_fork_child(void);
+/* [fork] Before: no start runs, and none begins. After, on both sides: it may. */
+void kmalloc_start_fork_prepare(void);
+void kmalloc_start_fork_done(void);
 
 /*
  * Start, once, or wait for the thread that does. False: it can't be had: no memory

@@ -114,23 +114,24 @@ bool lock_get(struct lock *lock, gfp_t gfp)
 }
 
 /* Its holder may be preempted, or forking itself: sleep, so that it gets to run. */
-static bool lock_try_for_long(struct lock *lock)
+static bool lock_try_for_long(struct lock *lock, int *ms)
 {
-	for (int i = 0; i < FORK_WAIT_MS; i++) {
+	while (!lock_try(lock)) {
 		uint32_t word;
 
-		if (lock_try(lock))
-			return true;
+		if (--*ms < 0)
+			return false;
 		word = atomic_load_explicit(&lock->word, memory_order_relaxed);
 		if (word)
 			port_futex_wait_ms(&lock->word, word, 1);
 	}
-	return false;
+	return true;
 }
 
 void lock_fork_prepare(void)
 {
 	bool nested = lock_in_atomic();
+	int ms = FORK_WAIT_MS; /* for all of them */
 
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		bool taken = false;
@@ -146,7 +147,7 @@ void lock_fork_prepare(void)
 			lock_taken(lock, false);
 			taken = true;
 		} else if (!lock_is_mine(lock)) {
-			taken = lock_try_for_long(lock);
+			taken = lock_try_for_long(lock, &ms);
 		}
 		if (taken) {
 			lock->forked = true;

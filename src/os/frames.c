@@ -100,7 +100,7 @@ static void file_close(long fd)
 
 bool os_huge_pages_free(void)
 {
-	char text[32];
+	char text[32] = "";
 	long fd = file_open(POOL_FREE);
 	long n;
 

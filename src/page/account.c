@@ -144,6 +144,11 @@ static void count_sections(struct page_account *account)
 		else
 			account->foreign += SECTION_SIZE;
 	}
+	/* growth that was refused left them for the next */
+	for (size_t section = window.nr_granules / SECTION_GRANULES; section < window_described();
+	     section++)
+		if (window.sections[section])
+			account->descriptors += piece;
 }
 
 static void count_meta(struct page_account *account)

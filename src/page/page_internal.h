@@ -34,6 +34,8 @@ struct lock *zone_view_lock(void);
 
 /* Bytes of address space that the two maps of the window take, committed or not. */
 size_t window_maps_bytes(void);
+/* Sections that may have descriptors; those past nr_granules have not been mapped yet. */
+size_t window_described(void);
 
 #define META_MIN_SHIFT 6 /* a cache line */
 #define META_POOLS 9	 /* 64 bytes to META_MAX_SIZE */

@@ -43,10 +43,16 @@ struct page_window window hidden;
 
 static size_t kmap_committed;	  /* bytes of kmap that may be read */
 static size_t sections_committed; /* bytes of the section table */
+static size_t nr_described;	  /* sections that were given descriptors, or skipped */
 
 static size_t table_bytes(size_t granules)
 {
 	return align_up(granules / SECTION_GRANULES * sizeof(struct page *), os_page_size);
+}
+
+size_t window_described(void)
+{
+	return nr_described;
 }
 
 size_t window_maps_bytes(void)
@@ -107,6 +113,7 @@ static size_t describe_sections(size_t section, size_t count)
 		for (unsigned i = 0; i < SECTION_GRANULES; i++)
 			pages[i].granule = (uint32_t)((section + n) * SECTION_GRANULES + i);
 		window.sections[section + n] = pages;
+		nr_described = max_size(nr_described, section + n + 1);
 	}
 	return count;
 }

@@ -54,7 +54,7 @@ struct barn {
 };
 
 struct kmem_cache {
-	/* constant from creation to destruction */
+	/* constant from creation to destruction, but for what says so */
 	uint32_t size;		      /* bytes from object to object */
 	uint32_t object_size;	      /* bytes for the caller */
 	uint32_t reciprocal;	      /* 2^32 / size, rounded up */
@@ -67,13 +67,19 @@ struct kmem_cache {
 	uint8_t flags;		      /* KMEM_CACHE_* */
 	uint32_t slab_flags;	      /* SLAB_* that it was created with, for reports */
 	uint32_t align;		      /* of every object */
+	_Atomic uint8_t state;	      /* enum kmem_cache_state; changed under slab_mutex */
+	bool born;		      /* its locks are on the list of locks */
+	_Atomic bool put_off;	      /* a slab has objects whose free was put off (slab_defer()) */
 	void (*ctor)(void *);	      /* called for each object when a slab is made; NULL: none */
 	struct kmem_cache *next;      /* all caches; NULL ends it. Set once */
 	struct kmem_cache *next_dead; /* DEAD and without a slot: the list of those; else unused */
 
-	_Atomic uint8_t state; /* enum kmem_cache_state; changed under slab_mutex */
-	bool born;	       /* its locks are on the list of locks */
-	_Atomic bool put_off;  /* a slab has objects whose free was put off (slab_defer()) */
+	/*
+	 * Sheaves with objects in them that a context which may not wait could put nowhere;
+	 * NULL: none. Looked at on each miss, and hardly ever anything else. No lock: pushed by
+	 * compare-and-swap, taken whole by an exchange.
+	 */
+	_Atomic(struct slab_sheaf *) deferred;
 
 	struct barn barn __attribute__((aligned(64)));
 
@@ -84,12 +90,6 @@ struct kmem_cache {
 	unsigned nr_partial;
 	unsigned nr_slabs;
 	size_t nr_inuse; /* objects out of slabs: live, in sheaves, or put off */
-
-	/*
-	 * Sheaves with objects in them that a context which may not wait could put nowhere;
-	 * NULL: none. No lock: pushed by compare-and-swap, taken whole by an exchange.
-	 */
-	_Atomic(struct slab_sheaf *) deferred;
 
 	char name
 		[KMEM_CACHE_NAME_MAX]; /* constant too; here, so that the struct stays at 256 bytes */

@@ -142,11 +142,13 @@ static bool rseq_find(enum percpu_mode *found, const char **reason)
 	return true;
 }
 
-void percpu_init(void)
+void percpu_init(bool first)
 {
 	lock_init(&percpu_lock, LOCK_RANK_PERCPU);
 	area_init(percpu.empty);
-	if (rseq_find(&mode, &mode_reason)) {
+	if (!first) {
+		mode_reason = "there was no address space for the library when the program began";
+	} else if (rseq_find(&mode, &mode_reason)) {
 		rseq_abi.cs = __rseq_offset + RSEQ_OFFSET_CS;
 		rseq_abi.index = __rseq_offset +
 				 (mode == PERCPU_MM_CID ? RSEQ_OFFSET_MM_CID : RSEQ_OFFSET_CPU_ID);
@@ -617,6 +619,10 @@ void percpu_vfork_parent(void)
 
 void percpu_fork_child(void)
 {
-	for (unsigned index = 0; index < nr_areas; index++)
+	for (unsigned index = 0; index < nr_areas; index++) {
 		atomic_store(&holds[index], 0);
+		/* a fork in a handler may not have waited for the end of another thread's drain */
+		if (mode != PERCPU_LOCKED)
+			__atomic_store_n(&percpu.backing[index], areas[index], __ATOMIC_RELEASE);
+	}
 }

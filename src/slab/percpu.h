@@ -40,8 +40,11 @@ extern struct percpu percpu hidden;
 
 enum percpu_mode { PERCPU_MM_CID, PERCPU_CPU_ID, PERCPU_LOCKED };
 
-/* [start] Choose the mode and set up the tables. */
-void percpu_init(void);
+/*
+ * [start] Choose the mode and set up the tables. Not the first try: locked mode, as threads may
+ * have read what the hit paths find their area by.
+ */
+void percpu_init(bool first);
 enum percpu_mode percpu_mode(void);
 /* The mode in words, and why it was chosen. */
 const char *percpu_mode_name(void);

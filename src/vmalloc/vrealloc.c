@@ -198,6 +198,16 @@ static void give_up_pages(struct vmap_area *to)
 	lock_release(&vmap_lock);
 }
 
+/* Somebody else mapped something there meanwhile: never more, but for the last page, if that is ours. */
+static void leave_to_others(struct vmap_area *to)
+{
+	if (to->guard != VMAP_GUARD_GAP)
+		os_unmap((char *)to->addr + to->span - os_page_size, os_page_size);
+	lock_acquire(&vmap_lock);
+	to->state = VMAP_FOREIGN;
+	lock_release(&vmap_lock);
+}
+
 /*
  * After a refused move: the system may have unmapped what was at the new addresses before
  * it refused. Returns a range that is mapped, this or another; NULL: no memory.
@@ -205,13 +215,18 @@ static void give_up_pages(struct vmap_area *to)
 static struct vmap_area *map_again(struct vmap_area *to, size_t span)
 {
 	size_t size = to->span - os_page_size;
+	int err;
 
 	/* it reads as zero as yet: to discard it only asks whether all of it is there */
 	if (os_discard((void *)to->addr, size) != -ENOMEM)
 		return to;
-	if (os_map_at((void *)to->addr, size) == 0)
+	err = os_map_at((void *)to->addr, size);
+	if (err == 0)
 		return to;
-	give_up_pages(to);
+	if (err == -EEXIST)
+		leave_to_others(to);
+	else
+		give_up_pages(to);
 	return vmalloc_map_new(span, 0);
 }
 

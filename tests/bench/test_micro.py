@@ -12,7 +12,8 @@ import sys
 import unittest
 
 MICRO, LIBRARY = (os.path.realpath(path) for path in sys.argv[1:3])
-GROUPS = {"pair", "batch", "threads", "calls", "slow", "large", "memory"}
+GROUPS = {"pair", "batch", "threads", "calls", "slow", "large", "memory", "kernel"}
+DOCUMENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/benchmarks.md")
 CONTROLS = ("limit", "empty")
 BYTES = ("live_bytes", "peak_live_bytes", "resident_bytes", "peak_resident_bytes")
 
@@ -62,6 +63,16 @@ class Micro(unittest.TestCase):
         families = [entry["family"] for entry in self.described]
         self.assertEqual(len(set(families)), len(families))
         self.assertEqual(set(families), {parts(instance)[1] for instance in self.listed})
+
+    def test_the_kernels_calls_need_the_library(self):
+        kernel = {entry["family"] for entry in self.described if entry["group"] == "kernel"}
+        others = {entry["family"] for entry in self.described} - kernel
+        self.assertEqual({entry["family"] for entry in json.loads(output("--describe", library=""))}, others)
+        with open(DOCUMENT, encoding="utf-8") as document:
+            text = document.read()
+        for entry in self.described:
+            if entry["group"] == "kernel":
+                self.assertIn(f"| `{entry['family']}` | {entry['about']} |\n", text)
 
     def test_curves_are_over_an_argument_of_every_instance(self):
         for entry in self.described:

@@ -353,12 +353,12 @@ static void run_drawn(const struct workload *workload)
 		run_point(&point);
 }
 
-/* Every point with one error each; returns how many were run, which is fewer when the time is up. */
+/* Every point with one error each; returns how many were run: fewer, but not none, when the time is up. */
 static size_t run_pass(unsigned pass)
 {
 	size_t i, shown = 0;
 
-	for (i = 0; i < nr_listed && !time_is_up(); i++) {
+	for (i = 0; i < nr_listed && (!time_is_up() || !nr_points); i++) {
 		struct point point = listed[i];
 
 		if (pass >= variants[point.kind])

@@ -354,7 +354,7 @@ static void inject(enum injection injection, const struct step_section *section,
 static bool loss_is_right(const struct step_section *section, uint64_t point, unsigned op,
 			  long lost)
 {
-	long object = ask(HELPER_SIZE, (unsigned)victim->size);
+	long object = ask(HELPER_SIZE, op);
 	bool committed = point == section->post;
 
 	if (strncmp(section->name, "percpu_", 7) != 0) {

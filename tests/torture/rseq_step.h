@@ -35,7 +35,7 @@ enum helper_request {
 	HELPER_DRAIN,	 /* malloc_trim from elsewhere */
 	HELPER_SETTLE,	 /* check and free all, drain; bytes in use more than at HELPER_BASELINE */
 	HELPER_BASELINE, /* what is in use now is what has to be */
-	HELPER_SIZE,	 /* bytes that an object of `size` takes up */
+	HELPER_SIZE,	 /* bytes that an object of `size`, as the operation aligns it, takes up */
 };
 
 struct helper_message {

@@ -133,6 +133,14 @@ static bool takes_pointer(enum how how)
 	return how >= GROW && how <= PTR_ALIGN_TAG;
 }
 
+/* Alignment of what an operation allocates. */
+static size_t op_align(unsigned op)
+{
+	if (!strcmp(ops[op].symbol, "valloc") || !strcmp(ops[op].symbol, "pvalloc"))
+		return (size_t)sysconf(_SC_PAGESIZE);
+	return ops[op].align > 16 ? ops[op].align : 16;
+}
+
 enum op_kind victim_op_kind(unsigned op)
 {
 	if (ops[op].how < GROW)
@@ -480,7 +488,7 @@ static long answer(const struct helper_message *message)
 	case HELPER_BASELINE:
 		return baseline();
 	default: {
-		void *ptr = malloc(message->argument);
+		void *ptr = memalign(op_align(message->argument), page->size);
 		long size = (long)malloc_usable_size(ptr);
 
 		free(ptr);

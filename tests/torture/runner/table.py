@@ -35,6 +35,7 @@ class Program:
     weight: int = 2  # its share of the time, in each mode
     preload: bool = True  # the library is preloaded; else it is linked, or the program preloads it
     arguments: tuple = STANDARD
+    fixed: int = 0  # seconds at worst, on a slow machine, of what it does besides what --seconds is about
 
     def candidates(self, mode):
         """Where it may be, the likeliest first."""
@@ -87,9 +88,9 @@ PROGRAMS = [
     Program("model", "random operations against a plain model, shrunk when they fail", ("rseq", "locked", "debug")),
     Program("fuzz", "coverage-guided: operations, parameters, the formatter", OWN, preload=False),
     Program("fuzz_formats", "damaged, cut and foreign files for what the tools read", OWN, weight=1, preload=False),
-    Program("sanitize", "the rooms under UBSan and TSan", OWN, weight=1, preload=False),
-    Program("valgrind", "programs under the library under valgrind", OWN, weight=1, preload=False),
-    Program("suites", "test suites of real programs", OWN, weight=4, preload=False),
+    Program("sanitize", "the rooms under UBSan and TSan", OWN, weight=1, preload=False, fixed=1800),
+    Program("valgrind", "programs under the library under valgrind", OWN, weight=1, preload=False, fixed=600),
+    Program("suites", "test suites of real programs", OWN, weight=4, preload=False, fixed=1200),
     Program("soak", "real programs in rotation, their memory watched", OWN, weight=4, preload=False),
     older("stress/large", 4, "areas that grow, shrink and change hands"),
     older("stress/oom", 4, "threads at a limit of the address space that moves"),

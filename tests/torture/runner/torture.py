@@ -119,7 +119,7 @@ class Torture:
         self.run.start()
         while not self.run.poll():
             self.show(progress, number, program, mode)
-            if self.run.seconds() > seconds + HANG_SECONDS:
+            if self.run.seconds() > seconds + program.fixed + HANG_SECONDS:
                 self.run.hang()
                 break
             time.sleep(0.2)

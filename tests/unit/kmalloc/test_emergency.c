@@ -11,8 +11,14 @@
 #include "kmalloc/emergency.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/start.h"
+#include "lib/lock.h"
 #include "os/os.h"
+#include "slab/percpu.h"
 #include "vmalloc/vmalloc.h"
+
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define NR_SLOTS 1024 /* of emergency.c */
 #define M (1UL << 20)
@@ -261,12 +267,70 @@ static void start_that_failed_is_tried_again_by_each_request(void)
 	other = kvmalloc_aligned(1000, 1UL << 16);
 	CHECK(other && !is_emergency(other) && (uintptr_t)other % (1UL << 16) == 0);
 	CHECK_EQ(start_state, START_DONE);
+	CHECK_EQ(percpu_mode(), PERCPU_LOCKED);
 	ptr = kvmalloc_resize(ptr, 200000);
 	CHECK(ptr && !is_emergency(ptr) && unit_is_filled(ptr, 100, 1));
 	CHECK(unit_is_zero(kvmalloc_zeroed(5000), 5000));
 	kvmalloc_free(ptr);
 	kvmalloc_free(other);
 	CHECK(kmalloc_trim());
+}
+
+static _Atomic bool go, stop;
+
+static void *try_to_start(void *unused)
+{
+	while (!atomic_load(&go))
+		;
+	while (!atomic_load(&stop))
+		kmalloc_start();
+	return unused;
+}
+
+static void start_fork_prepare(void)
+{
+	kmalloc_start_fork_prepare();
+	lock_fork_prepare();
+}
+
+static void start_fork_parent(void)
+{
+	lock_fork_parent();
+	kmalloc_start_fork_done();
+}
+
+static void start_fork_child(void)
+{
+	lock_fork_child();
+	kmalloc_start_fork_done();
+}
+
+/* The thread at the start is not in the child, which would wait for it. */
+static void fork_amidst_a_start_that_is_tried_again(void)
+{
+	pthread_t thread;
+
+	CHECK(pthread_atfork(start_fork_prepare, start_fork_parent, start_fork_child) == 0);
+	CHECK(pthread_create(&thread, NULL, try_to_start, NULL) == 0);
+	unit_limit_address_space(4096);
+	atomic_store(&go, true);
+	for (int i = 0; i < 200; i++) {
+		int status;
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			alarm(20);
+			kmalloc_start();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK_EQ(status, 0);
+	}
+	unit_limit_address_space(SIZE_MAX);
+	CHECK(kmalloc_start());
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
 }
 
 static void first_request_of_a_handler_during_start_gets_a_mapping(void)
@@ -300,6 +364,7 @@ int main(void)
 		UNIT_TEST(frees_of_a_handler_are_done_at_the_next_miss),
 		UNIT_TEST(trim_of_a_handler_does_nothing),
 		UNIT_TEST_RAW(start_that_failed_is_tried_again_by_each_request),
+		UNIT_TEST_RAW(fork_amidst_a_start_that_is_tried_again),
 		UNIT_TEST_RAW(first_request_of_a_handler_during_start_gets_a_mapping),
 	};
 
