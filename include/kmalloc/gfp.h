@@ -85,6 +85,10 @@ typedef unsigned int gfp_t;
 #define GFP_TRANSHUGE (GFP_TRANSHUGE_LIGHT | __GFP_DIRECT_RECLAIM)
 /* clang-format on */
 
+/* gfp if one was given, else GFP_KERNEL: for macros that take it as their last, optional argument. */
+#define KMALLOC_SECOND(first, second, ...) second
+#define default_gfp(...) KMALLOC_SECOND(0 __VA_OPT__(, ) __VA_ARGS__, GFP_KERNEL, 0)
+
 /* May an allocation with these flags wait and make system calls? */
 static inline bool gfpflags_allow_blocking(const gfp_t gfp)
 {

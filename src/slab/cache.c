@@ -325,8 +325,7 @@ void kmem_cache_drain_all(void)
 	lock_release(&slab_mutex);
 }
 
-/* What this CPU holds of a cache goes to the slabs, in restartable steps: no barrier is needed. */
-static void drain_this_cpu(struct kmem_cache *cache)
+void kmem_cache_drain_this_cpu(struct kmem_cache *cache)
 {
 	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
 	void *batch[SHEAF_CAPACITY_MAX];
@@ -348,7 +347,7 @@ static void shrink_one(struct kmem_cache *cache, enum reclaim what, bool drain)
 	if (what == RECLAIM_EXCESS)
 		return;
 	if (drain && kmem_cache_has_slot(cache))
-		drain_this_cpu(cache);
+		kmem_cache_drain_this_cpu(cache);
 	kmem_cache_flush_deferred(cache);
 	kmem_cache_flush_list(cache, barn_shrink(cache, what == RECLAIM_ALL));
 	if (what == RECLAIM_ALL)

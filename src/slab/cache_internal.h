@@ -20,6 +20,11 @@ unsigned kmem_cache_capacity_for(size_t size);
 void kmem_cache_enliven(struct kmem_cache *cache, unsigned capacity);
 /* Flush a list of sheaves with valid tops and free them. May block. */
 void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list);
+/*
+ * What this CPU holds of a cache with a slot goes to the slabs, in restartable steps: no
+ * barrier is needed. May block.
+ */
+void kmem_cache_drain_this_cpu(struct kmem_cache *cache);
 
 /* The same of those that nobody could take when they came. May block. */
 void kmem_cache_flush_deferred(struct kmem_cache *cache);

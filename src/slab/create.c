@@ -14,7 +14,8 @@
  * as long as can be.
  *
  * Destruction, all under slab_mutex, so that no drain or shrinker holds its objects meanwhile:
- *  1. sheaves of all CPUs, then the barn, go to the slabs;
+ *  1. sheaves of all CPUs, then the barn, go to the slabs; nobody uses them any more, so no
+ *     barrier is asked for;
  *  2. objects whose free was put off are freed;
  *  3. empty slabs go to the pages;
  *  4. nothing in use: DEAD, the slot is free. Else: ZOMBIE, and all stays, for the rest
@@ -145,11 +146,11 @@ struct kmem_cache *kmem_cache_new(const struct kmem_cache_spec *spec)
 	return cache;
 }
 
-static void drain_locked(struct kmem_cache *cache)
+/* What the CPUs held, and then all that is behind them, back to the pages. */
+static void drain_locked(struct kmem_cache *cache, struct slab_sheaf *sheaves)
 {
 	lock_assert_held(&slab_mutex);
-	if (kmem_cache_has_slot(cache))
-		kmem_cache_flush_list(cache, percpu_drain_slot(cache->index));
+	kmem_cache_flush_list(cache, sheaves);
 	kmem_cache_flush_deferred(cache);
 	kmem_cache_flush_list(cache, barn_shrink(cache, true));
 	slab_reap(cache);
@@ -158,18 +159,25 @@ static void drain_locked(struct kmem_cache *cache)
 
 void kmem_cache_drain(struct kmem_cache *cache)
 {
+	struct slab_sheaf *sheaves = NULL;
+
 	lock_acquire(&slab_mutex);
-	drain_locked(cache);
+	if (kmem_cache_has_slot(cache) && !percpu_drain_slot(cache->index, &sheaves))
+		kmem_cache_drain_this_cpu(cache);
+	drain_locked(cache, sheaves);
 	lock_release(&slab_mutex);
 }
 
 size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report)
 {
+	struct slab_sheaf *sheaves = NULL;
 	size_t left;
 
 	lock_acquire(&slab_mutex);
 	cache->flags &= (uint8_t)~KMEM_CACHE_TYPESAFE;
-	drain_locked(cache);
+	if (kmem_cache_has_slot(cache))
+		sheaves = percpu_drain_idle_slot(cache->index);
+	drain_locked(cache, sheaves);
 	left = slab_report(cache, max, report);
 	if (left)
 		atomic_store_explicit(&cache->state, KMEM_CACHE_ZOMBIE, memory_order_release);

@@ -165,13 +165,16 @@ struct kmem_cache *kmem_cache_new(const struct kmem_cache_spec *spec);
 /* Told of an object that is in use, at so many bytes from the start of its slab. */
 typedef void kmem_cache_report(const struct kmem_cache *cache, const void *object, size_t offset);
 /*
- * Destroy it: all CPUs' sheaves go back to the slabs, and those to the pages. May block; asks
- * the system for a barrier. Nobody else may use the cache meanwhile or after. Returns how
- * many objects are left; if any, it becomes a zombie, to which these may still be freed, and
- * report() is called for the first `max` of them. Only for a LIVE cache that was created.
+ * Destroy it: all CPUs' sheaves go back to the slabs, and those to the pages. May block.
+ * Nobody else may use the cache meanwhile or after. Returns how many objects are left; if
+ * any, it becomes a zombie, to which these may still be freed, and report() is called for the
+ * first `max` of them. Only for a LIVE cache that was created.
  */
 size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report);
-/* Bring all its free objects of all CPUs to the slabs, and empty slabs to the pages. May block. */
+/*
+ * Bring all its free objects of all CPUs to the slabs, and empty slabs to the pages. May block; asks
+ * the system for a barrier. Where that is refused, of this CPU alone.
+ */
 void kmem_cache_drain(struct kmem_cache *cache);
 
 /*

@@ -22,8 +22,9 @@
  *   3. nobody can reach the areas: take their sheaves with plain accesses;
  *   4. entries back.
  * Threads that miss meanwhile go to the slabs; they never wait for a drain.
- * Of a cache that is destroyed only its own slot is taken, and step 2 may be refused:
- * every operation on that slot happened before, by the caller's promise.
+ * Where the system refuses 2, nothing is taken: a sequence may be at work in an area.
+ * The slot of a cache that is destroyed needs steps 3 alone: every operation on it
+ * happened before, by the promise of the program, and by slab_mutex.
  *
  * vfork: the child runs on the parent's memory and thread pointer, without a
  * registration: the index it reads is the parent's last, and other threads may
@@ -543,26 +544,47 @@ bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX])
 	return all;
 }
 
-struct slab_sheaf *percpu_drain_slot(size_t slot)
+/* In locked mode under each area's lock; else nobody else may reach the slot. */
+static void empty_slots_locked(size_t slot, struct slab_sheaf **list)
+{
+	lock_assert_held(&percpu_lock);
+	for (unsigned index = 0; index < nr_areas; index++) {
+		if (!areas[index])
+			continue;
+		if (mode == PERCPU_LOCKED)
+			lock_acquire(&area_locks[index]);
+		empty_slot(area_at(areas[index]), slot, list);
+		if (mode == PERCPU_LOCKED)
+			lock_release(&area_locks[index]);
+	}
+}
+
+bool percpu_drain_slot(size_t slot, struct slab_sheaf **list)
+{
+	bool fenced = true;
+
+	*list = NULL;
+	if (percpu_vfork_depth)
+		return false;
+	lock_acquire(&percpu_lock);
+	if (mode != PERCPU_LOCKED)
+		fenced = percpu_stop();
+	if (fenced)
+		empty_slots_locked(slot, list);
+	if (mode != PERCPU_LOCKED)
+		percpu_start();
+	lock_release(&percpu_lock);
+	return fenced;
+}
+
+struct slab_sheaf *percpu_drain_idle_slot(size_t slot)
 {
 	struct slab_sheaf *list = NULL;
 
 	if (percpu_vfork_depth)
 		return NULL;
 	lock_acquire(&percpu_lock);
-	if (mode != PERCPU_LOCKED)
-		percpu_stop();
-	for (unsigned index = 0; index < nr_areas; index++) {
-		if (!areas[index])
-			continue;
-		if (mode == PERCPU_LOCKED)
-			lock_acquire(&area_locks[index]);
-		empty_slot(area_at(areas[index]), slot, &list);
-		if (mode == PERCPU_LOCKED)
-			lock_release(&area_locks[index]);
-	}
-	if (mode != PERCPU_LOCKED)
-		percpu_start();
+	empty_slots_locked(slot, &list);
 	lock_release(&percpu_lock);
 	return list;
 }

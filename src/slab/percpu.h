@@ -91,11 +91,14 @@ bool percpu_prepare(gfp_t gfp);
  */
 bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX]);
 
+/* The same for one slot. False, and nothing taken: the system has no barrier, or a vfork child. */
+bool percpu_drain_slot(size_t slot, struct slab_sheaf **list);
+
 /*
- * The same for one slot that nobody uses any more, for good: what its users did before is known to the
- * caller, so a refused barrier does not matter. In a vfork child nothing is taken.
+ * The same for a slot whose operations are all over, as the caller knows: asks for no barrier. In a
+ * vfork child nothing is taken.
  */
-struct slab_sheaf *percpu_drain_slot(size_t slot);
+struct slab_sheaf *percpu_drain_idle_slot(size_t slot);
 
 /*
  * Keep every thread off all areas until percpu_start(), so that they can be read. With all

@@ -48,6 +48,7 @@ static inline void call_kmalloc(void)
 	many = (long *)krealloc_array(many, 200, sizeof(long), GFP_KERNEL);
 	CHECK(many && ksize(many) >= 200 * sizeof(long));
 	CHECK(item->key == 0 && item->values[9] == 0);
+	CHECK(default_gfp() == GFP_KERNEL && default_gfp(GFP_NOWAIT) == GFP_NOWAIT);
 	CHECK(kmalloc(0, GFP_KERNEL) == ZERO_SIZE_PTR);
 	CHECK(kmalloc_size_roundup(100) == 112);
 	kfree_bulk(3, objects);

@@ -9,8 +9,13 @@
 #include "page/reclaim.h"
 #include "slab/slab.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #define SLOTS (KMEM_CACHE_SHARED - NR_KMALLOC_CLASSES)
 
@@ -261,6 +266,55 @@ static void destruction_takes_sheaves_of_all_cpus(void)
 	}
 }
 
+static void refuse_membarrier(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { ARRAY_SIZE(code), code };
+
+	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+/*
+ * CPU 0's main sheaf of a cache in use. Without a barrier a thread there may be in the midst of
+ * taking an object out of it, so a drain on CPU 1 may not:
+ *
+ *	CPU 0: free(last) | CPU 1: drain | CPU 0: alloc() == last
+ */
+static void drain_without_a_barrier_leaves_other_cpus_alone(void)
+{
+	struct kmem_cache *cache = create("in-use", 128, NULL, false);
+	void *objects[20], *object;
+
+	/* an index is a CPU's own for sure only where it is the CPU's number */
+	if (unit_cpus() < 2 || percpu_mode() != PERCPU_CPU_ID)
+		return;
+	refuse_membarrier();
+	unit_pin(0);
+	for (unsigned i = 0; i < 20; i++)
+		objects[i] = cache_alloc(cache);
+	for (unsigned i = 0; i < 20; i++)
+		kvmalloc_free(objects[i]);
+	unit_pin(1);
+	kmem_cache_drain(cache);
+	CHECK(cache->nr_inuse >= 20);
+	unit_pin(0);
+	CHECK(percpu_pop(cache->index, &object));
+	CHECK(object == objects[19]);
+	/* its own it does take, and all of a cache that nobody uses any more */
+	kvmalloc_free(object);
+	kmem_cache_drain(cache);
+	CHECK_EQ(cache->nr_inuse, 0);
+	kvmalloc_free(cache_alloc(cache));
+	unit_pin(1);
+	CHECK_EQ(shutdown(cache), 0);
+}
+
 static const void *reported[8];
 static unsigned nr_reported;
 
@@ -380,6 +434,7 @@ int main(void)
 		UNIT_TEST(free_under_the_caches_own_lock_is_put_off),
 		UNIT_TEST(double_free_of_a_deferred_object_dies),
 		UNIT_TEST(destruction_takes_sheaves_of_all_cpus),
+		UNIT_TEST(drain_without_a_barrier_leaves_other_cpus_alone),
 		UNIT_TEST(cache_with_objects_left_reports_them_and_takes_them_back),
 		UNIT_TEST(destruction_beside_drains_and_shrinkers_leaves_nothing),
 		UNIT_TEST(typesafe_cache_keeps_its_slabs),
