@@ -22,7 +22,8 @@ struct step_stats {
 	unsigned long sections;	     /* sequences let through */
 	unsigned long objects;	     /* made in handlers */
 	unsigned long forks;
-	unsigned long rank_points[LOCK_RANK_META + 1]; /* with a lock of that rank held; of this mode */
+	unsigned long
+		rank_points[LOCK_RANK_META + 1]; /* with a lock of that rank held; of this mode */
 	unsigned long all_rank_points[LOCK_RANK_META + 1];
 };
 

@@ -54,8 +54,8 @@ static unsigned char *distinct; /* a byte per byte of text; shared */
 
 static struct lock first_lock; /* of the lowest rank: all locks are behind it on their list */
 static _Thread_local bool stepping;
-static size_t work_size;  /* of what handlers use now */
-static size_t later_size; /* of what they use after the miss; 0: as before */
+static size_t work_size;     /* of what handlers use now */
+static size_t later_size;    /* of what they use after the miss; 0: as before */
 static uint64_t turn, traps; /* handlers' works, and traps */
 static void *ring[RING], *area_ring[AREA_RING];
 

@@ -65,15 +65,15 @@ struct step_object {
 };
 
 /* The live objects of this process. */
-void step_hold(void *ptr, size_t size);	  /* stamp it and enter it */
+void step_hold(void *ptr, size_t size); /* stamp it and enter it */
 /* Check its stamp and take it out: the one at that address, the first or the last in the table. */
 struct step_object step_take(const void *ptr);
 struct step_object step_first(void);
 struct step_object step_last(void);
 /* It is at ptr now, of another size: the stamp has to have come along. Enter it again. */
 void step_moved(const struct step_object *old, void *ptr, size_t size);
-unsigned step_held(void);		  /* how many there are */
-void step_check_held(void);		  /* all stamps are right */
+unsigned step_held(void);   /* how many there are */
+void step_check_held(void); /* all stamps are right */
 void step_check_zero(const void *ptr, size_t size);
 
 uint64_t step_random(uint64_t *state);

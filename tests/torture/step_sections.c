@@ -58,8 +58,8 @@ static void binary_open(struct binary *binary, const char *path)
 static const Elf64_Shdr *find_header(const struct binary *binary, const char *name)
 {
 	const Elf64_Ehdr *header = (const Elf64_Ehdr *)binary->file;
-	const char *names =
-		(const char *)binary->file + binary->headers[header->e_shstrndx].sh_offset;
+	const char *names = (const char *)binary->file +
+			    binary->headers[header->e_shstrndx].sh_offset;
 
 	for (unsigned i = 0; i < binary->nr_headers; i++)
 		if (!strcmp(names + binary->headers[i].sh_name, name))
@@ -136,8 +136,7 @@ static void name_section(const struct binary *binary, struct step_section *secti
 {
 	const Elf64_Shdr *table = find_header(binary, ".symtab");
 	const Elf64_Sym *symbols = (const Elf64_Sym *)(binary->file + table->sh_offset);
-	const char *names =
-		(const char *)binary->file + binary->headers[table->sh_link].sh_offset;
+	const char *names = (const char *)binary->file + binary->headers[table->sh_link].sh_offset;
 
 	snprintf(section->name, sizeof(section->name), "%#" PRIx64, section->start);
 	for (size_t i = 0; i < table->sh_size / sizeof(*symbols); i++) {
