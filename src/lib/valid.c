@@ -4,7 +4,7 @@
  *
  * A lock's word and owner are written one after the other: the word first when it is taken,
  * the owner first when it is released. So of a lock that others may take only this can be
- * said: the word is one of three, and if this thread is the owner, the word is not 0.
+ * said: the word is one of four, and if this thread is the owner, the word is not 0.
  */
 #include "lib/valid.h"
 
