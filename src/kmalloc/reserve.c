@@ -185,7 +185,8 @@ static void *alloc_slot(unsigned shift, uint64_t flags)
 void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 {
 	uint64_t flags = cache ? TAG_CACHE : 0;
-	size_t need = size + (cache ? sizeof(void *) : 0);
+	uintptr_t owner = (uintptr_t)cache;
+	size_t need = size + (cache ? sizeof(owner) : 0);
 	char *object;
 
 	if (size > KMALLOC_TOP_BLOCK || align > KMALLOC_TOP_BLOCK)
@@ -196,7 +197,7 @@ void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 	else
 		object = alloc_run(need, align, flags);
 	if (object && cache)
-		memcpy(object + reserve_size(object), &cache, sizeof(void *));
+		memcpy(object + reserve_size(object), &owner, sizeof(owner));
 	return object;
 }
 
