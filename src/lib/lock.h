@@ -14,9 +14,6 @@
  *
  * Word: LOCK_FREE, LOCK_HELD, LOCK_WAITED (held, and somebody may sleep), LOCK_QUIET (held
  * by a thread that may make no system call). Owner: the holder's
- * thread pointer, written by the holder only; read by the holder's thread to
- * recognise itself (fork in a handler), by debug builds, and by nobody else.
- * Word: 0 free, 1 held, 2 held and somebody may sleep. Owner: the holder's
  * thread pointer, written by the holder only; read by any thread that asks whether it is
  * the holder itself (a try in a handler, fork in a handler, debug builds). Another thread's
  * value, or one that is about to change, is never its own, so the accesses are relaxed.
@@ -99,7 +96,7 @@ static inline void lock_assert_held(const struct lock *lock)
 static inline void lock_taken(struct lock *lock, bool quiet)
 {
 	lock->quiet = quiet;
-	lock->owner = __builtin_thread_pointer();
+	__atomic_store_n(&lock->owner, __builtin_thread_pointer(), __ATOMIC_RELAXED);
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, 1);
 #endif
