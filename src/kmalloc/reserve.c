@@ -196,6 +196,7 @@ void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 	else
 		object = alloc_run(need, align, flags);
 	if (object && cache)
+	/* cppcheck-suppress pointerSize - a pointer is what is stored */
 		memcpy(object + reserve_size(object), &cache, sizeof(void *));
 	return object;
 }
