@@ -195,9 +195,10 @@ void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 		object = alloc_slot(ilog2(need - 1) + 1, flags);
 	else
 		object = alloc_run(need, align, flags);
-	if (object && cache)
-	/* cppcheck-suppress pointerSize - a pointer is what is stored */
+	if (object && cache) {
+		/* cppcheck-suppress pointerSize - a pointer is what is stored */
 		memcpy(object + reserve_size(object), &cache, sizeof(void *));
+	}
 	return object;
 }
 
