@@ -103,7 +103,9 @@ static void free_any(void *ptr, gfp_t gfp)
 	} else if (reserve_owns(ptr)) {
 		reserve_free(ptr);
 		return;
-	} else if (emergency_free(ptr)) {
+	} else if (emergency_free(ptr,
+				  gfpflags_allow_blocking(gfp) ||
+					  (gfp != GFP_NOWAIT && !(context_scope & SCOPE_ATOMIC)))) {
 		return;
 	}
 	foreign_free(ptr);

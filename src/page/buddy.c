@@ -380,7 +380,7 @@ bool page_init(uintptr_t base, size_t size)
 	list_init(&offline);
 	shrinker_register(&shrinker);
 	zone_dma_init();
-	return window_init(base, size);
+	return true;
 }
 
 void page_stat(struct page_stat *stat)

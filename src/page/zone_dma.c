@@ -314,20 +314,27 @@ static struct page *grow(unsigned order, gfp_t gfp)
 /* Is it still what it was? Only where it may sleep. */
 static bool verify_block(struct block *block)
 {
-	uint64_t phys, before = atomic_load_explicit(&block->phys, memory_order_relaxed);
+	struct page *head = __atomic_load_n(&block->head, __ATOMIC_RELAXED);
+	uint64_t phys, before;
+	bool scattered = look_at(page_address(head), &phys) == SEEN_SCATTERED;
 
-	if (look_at(page_address(block->head), &phys) == SEEN_SCATTERED) {
-		lock_acquire(&zone_dma_lock);
-		if (state_of(block) == BLOCK_LIVE)
-			atomic_store_explicit(&block->state, BLOCK_RETIRED, memory_order_release);
+	/* the block may have gone meanwhile, and another have come into its entry */
+	lock_acquire(&zone_dma_lock);
+	before = atomic_load_explicit(&block->phys, memory_order_relaxed);
+	if (block->head != head || state_of(block) != BLOCK_LIVE) {
 		lock_release(&zone_dma_lock);
+		return true;
+	}
+	if (scattered)
+		atomic_store_explicit(&block->state, BLOCK_RETIRED, memory_order_release);
+	else if (phys != PHYS_UNKNOWN)
+		atomic_store_explicit(&block->phys, phys, memory_order_relaxed);
+	lock_release(&zone_dma_lock);
+	if (scattered) {
 		complain(SPLIT, 0);
 		return false;
 	}
-	if (phys == before || phys == PHYS_UNKNOWN)
-		return true;
-	atomic_store_explicit(&block->phys, phys, memory_order_relaxed);
-	if (before == PHYS_UNKNOWN)
+	if (phys == before || phys == PHYS_UNKNOWN || before == PHYS_UNKNOWN)
 		return true;
 	complain(MOVED, 0);
 	return false;
@@ -347,8 +354,9 @@ static struct page *take(unsigned order, gfp_t gfp)
 		if (start < 0)
 			continue;
 		/* what was taken holds the block where it is */
-		if (!gfpflags_allow_blocking(gfp) || verify_block(block) ||
-		    state_of(block) == BLOCK_LIVE)
+		if (gfpflags_allow_blocking(gfp))
+			verify_block(block);
+		if (state_of(block) == BLOCK_LIVE)
 			return hand_out(block->head, (unsigned)start, order);
 		bitrun_give(&block->granules, (unsigned)start, 1U << order);
 	}

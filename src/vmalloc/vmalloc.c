@@ -433,7 +433,10 @@ size_t vmalloc_size(const void *ptr)
 
 void vmalloc_mark(const void *ptr)
 {
-	vmalloc_lookup(ptr)->marked = true;
+	struct vmap_area *area = vmalloc_lookup(ptr);
+
+	if (likely(area))
+		area->marked = true;
 }
 
 bool vmalloc_is_marked(const void *ptr)
