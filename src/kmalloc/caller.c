@@ -38,7 +38,7 @@ const char *caller_text(char *buf, const void *caller)
 	const ElfW(Sym) *symbol = NULL;
 	Dl_info info = { 0 };
 
-	if (context_is_atomic() || !dladdr1(caller, &info, (void **)&symbol, RTLD_DL_SYMENT) ||
+	if (lock_in_atomic() || !dladdr1(caller, &info, (void **)&symbol, RTLD_DL_SYMENT) ||
 	    !info.dli_fname)
 		fmt_format(buf, CALLER_TEXT, "%p", caller);
 	else if (info.dli_sname && symbol)
