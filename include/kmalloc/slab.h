@@ -217,8 +217,8 @@ void *kvmemdup(const void *source, size_t size, gfp_t gfp) KMALLOC_SYMBOL(kvmemd
 void kvfree(const void *memory) KMALLOC_SYMBOL(kvfree);
 /* Overwrite `size` bytes of it first. */
 void kvfree_sensitive(const void *memory, size_t size) KMALLOC_SYMBOL(kvfree_sensitive);
-/* The same where waiting is not allowed. Nothing here depends on the difference. */
-#define kvfree_atomic(memory) kvfree(memory)
+/* Free it where waiting is not allowed, and without a system call: what would need either is put off. */
+void kvfree_atomic(const void *memory) KMALLOC_SYMBOL(kvfree_atomic);
 
 /* ---------------------------------------------------------------- caches */
 

@@ -70,8 +70,8 @@ void *vrealloc(const void *area, size_t size, gfp_t gfp) KMALLOC_SYMBOL(vrealloc
 
 /* Free an area; NULL is nothing. An address that is none is reported. */
 void vfree(const void *area) KMALLOC_SYMBOL(vfree);
-/* The same where waiting is not allowed. vfree() finds that out by itself. */
-#define vfree_atomic(area) vfree(area)
+/* The same where waiting is not allowed, and without a system call: what would need either is put off. */
+void vfree_atomic(const void *area) KMALLOC_SYMBOL(vfree_atomic);
 
 /* Is this an address of the vmalloc window? */
 bool is_vmalloc_addr(const void *addr) KMALLOC_SYMBOL(is_vmalloc_addr);

@@ -59,7 +59,7 @@ static bool count_deferred(void *ptr, void *arg)
 	if (owner)
 		account->deferred_objects += page_cache(owner, ptr)->size;
 	else
-		account->deferred_areas += kvmalloc_size(ptr); /* or an emergency mapping */
+		account->deferred_areas += vmalloc_size(ptr);
 	return true;
 }
 

@@ -107,16 +107,17 @@ void *emergency_alloc(size_t size, size_t align)
 	return (void *)ptr;
 }
 
-bool emergency_free(void *ptr)
+bool emergency_free(void *ptr, bool unmap)
 {
 	struct emergency_slot *slot = slot_find(ptr);
 	uintptr_t expected = (uintptr_t)ptr;
 
 	if (!slot || !atomic_compare_exchange_strong(&slot->ptr, &expected, CLAIMED))
 		return false;
-	if (!slot_unmap(slot, false)) {
-		/* the pages go at least; the mapping waits for the next who claims the slot, or a trim */
-		os_discard((void *)slot->map, slot->len);
+	if (!unmap || !slot_unmap(slot, false)) {
+		/* the mapping waits for the next who claims the slot, or a trim; its pages go if they may */
+		if (unmap)
+			os_discard((void *)slot->map, slot->len);
 		atomic_fetch_add(&nr_stuck, 1);
 	}
 	atomic_fetch_sub(&nr_used, 1);

@@ -12,8 +12,8 @@
 
 /* Zeroed memory, aligned to `align` (a power of two; 0: page). NULL: no memory, or too many are out. */
 void *emergency_alloc(size_t size, size_t align);
-/* False: not one of these. */
-bool emergency_free(void *ptr);
+/* False: not one of these. Without `unmap` no system call is made: the mapping stays until its slot is claimed. */
+bool emergency_free(void *ptr, bool unmap);
 /* Unmap what the system refused to unmap before. */
 void emergency_trim(void);
 /* Usable bytes; 0: not one of these. */

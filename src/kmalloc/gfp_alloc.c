@@ -36,6 +36,7 @@
 #include "page/reclaim.h"
 #include "slab/memcg.h"
 #include "vmalloc/vmalloc.h"
+#include "vmalloc/vmap_area.h"
 
 #include <string.h>
 
@@ -185,6 +186,9 @@ void *kmem_cache_alloc_gfp(struct kmem_cache *cache, gfp_t gfp, const void *call
 		return NULL;
 	gfp = apply_context(gfp, cache->flags & KMEM_CACHE_CREATED ? "kmem_cache_alloc" : "kmalloc",
 			    caller);
+	/* huge pages and locked memory do not come by waiting for them */
+	if (unlikely(cache->flags & KMEM_CACHE_DMA && gfp & __GFP_NOFAIL))
+		gfp = (gfp & ~__GFP_NOFAIL) | __GFP_RETRY_MAYFAIL;
 	help_others(gfp);
 	if (unlikely(cache->flags & KMEM_CACHE_ACCOUNT))
 		object = alloc_accounted(cache, gfp, &zeroed);
@@ -243,12 +247,14 @@ void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
 		report_no_memory("vmalloc", size, gfp, caller);
 		return NULL;
 	}
+	if (unlikely(size > vmap_end - vmap_base || align > vmap_end - vmap_base))
+		gfp &= ~__GFP_NOFAIL; /* it never will: there are not so many addresses */
 	do
 		area = vmalloc_area(size, align, gfp, &zeroed);
 	while (unlikely(!area) && next_round(gfp, &round));
 	if (unlikely(!area))
 		report_no_memory("vmalloc", size, gfp, caller);
 	else if (gfp & __GFP_ZERO && !zeroed)
-		memset(area, 0, size);
+		memset(area, 0, vmalloc_size(area)); /* vrealloc() counts on all of it */
 	return area;
 }

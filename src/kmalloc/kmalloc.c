@@ -204,7 +204,10 @@ static size_t aligned_size(size_t size, size_t align)
 	if (align <= KMALLOC_MIN_SIZE)
 		return size;
 	size = max_size(size, align);
-	return is_power_of_2(size) ? size : 2UL << ilog2(size);
+	if (size > KMALLOC_MAX_SIZE || is_power_of_2(size))
+		return size;
+	/* the largest class is a whole block, and so aligned to it, though its objects are smaller */
+	return min_size(2UL << ilog2(size), KMALLOC_MAX_SIZE);
 }
 
 exported void *krealloc_node_align(const void *object, size_t size, unsigned long align, gfp_t gfp,

@@ -19,8 +19,7 @@
  *  2. where a handler may not wait, the object goes onto the deferred list,
  *     linked through its own first word, and the next miss that may wait frees it. An
  *     object of a cache that was created is marked beside its slab instead: it keeps its
- *     constructed state (slab/slab.c). An emergency mapping waits there too, where its free
- *     may make no system call.
+ *     constructed state (slab/slab.c).
  *
  * The context is not passed in: see kmalloc/context.h. Where it is atomic, the reserve comes
  * before the emergency mapping, which is a system call and so not for an atomic scope.
@@ -104,10 +103,9 @@ static void free_any(void *ptr, gfp_t gfp)
 	} else if (reserve_owns(ptr)) {
 		reserve_free(ptr);
 		return;
-	} else if (!gfpflags_allow_blocking(gfp) && !lock_in_atomic() && emergency_size(ptr)) {
-		defer_free(ptr); /* a system call; a handler, where it came from, may make it */
-		return;
-	} else if (emergency_free(ptr)) {
+	} else if (emergency_free(ptr,
+				  gfpflags_allow_blocking(gfp) ||
+					  (gfp != GFP_NOWAIT && !(context_scope & SCOPE_ATOMIC)))) {
 		return;
 	}
 	foreign_free(ptr);

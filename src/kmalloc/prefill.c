@@ -53,7 +53,7 @@ exported struct slab_sheaf *kmem_cache_prefill_sheaf(struct kmem_cache *cache, g
 	struct slab_sheaf *sheaf = sheaf_alloc(cache, gfp, n);
 
 	if (likely(sheaf) && unlikely(!fill(sheaf, gfp, n))) {
-		kvfree(sheaf);
+		kvfree_atomic(sheaf);
 		return NULL;
 	}
 	return sheaf;
@@ -76,11 +76,11 @@ exported int kmem_cache_refill_sheaf(struct kmem_cache *cache, gfp_t gfp,
 	}
 	if (!fill(sheaf, gfp, n)) {
 		if (sheaf != old)
-			kvfree(sheaf);
+			kvfree_atomic(sheaf);
 		return -ENOMEM;
 	}
 	if (sheaf != old)
-		kvfree(old);
+		kvfree_atomic(old);
 	*sheafp = sheaf;
 	return 0;
 }
@@ -89,7 +89,7 @@ exported void kmem_cache_return_sheaf(struct kmem_cache *cache, gfp_t gfp, struc
 {
 	(void)gfp;
 	kmem_cache_free_bulk(cache, sheaf->size, sheaf->objects);
-	kvfree(sheaf);
+	kvfree_atomic(sheaf);
 }
 
 exported void *kmem_cache_alloc_from_sheaf(struct kmem_cache *cache, gfp_t gfp,

@@ -185,8 +185,7 @@ static void *alloc_slot(unsigned shift, uint64_t flags)
 void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 {
 	uint64_t flags = cache ? TAG_CACHE : 0;
-	uintptr_t owner = (uintptr_t)cache;
-	size_t need = size + (cache ? sizeof(owner) : 0);
+	size_t need = size + (cache ? sizeof(void *) : 0);
 	char *object;
 
 	if (size > KMALLOC_TOP_BLOCK || align > KMALLOC_TOP_BLOCK)
@@ -196,8 +195,10 @@ void *reserve_alloc(size_t size, size_t align, const struct kmem_cache *cache)
 		object = alloc_slot(ilog2(need - 1) + 1, flags);
 	else
 		object = alloc_run(need, align, flags);
-	if (object && cache)
-		memcpy(object + reserve_size(object), &owner, sizeof(owner));
+	if (object && cache) {
+		/* cppcheck-suppress pointerSize - a pointer is what is stored */
+		memcpy(object + reserve_size(object), &cache, sizeof(void *));
+	}
 	return object;
 }
 

@@ -63,7 +63,7 @@ static bool check_waiting(void *ptr, void *arg)
 	else if (owner && !kmem_cache_is_object(page_cache(owner, ptr), ptr))
 		waiting->valid = invalid("deferred list: %p is not the start of an object of %s",
 					 ptr, page_cache(owner, ptr)->name);
-	else if (!owner && !kvmalloc_size(ptr))
+	else if (!owner && !(vmalloc_owns(ptr) && vmalloc_size(ptr)))
 		waiting->valid = invalid("deferred list: %p is no object and no area", ptr);
 	return waiting->valid;
 }

@@ -22,6 +22,7 @@
 #include "kmalloc/vmalloc.h"
 #include "lib/fmt.h"
 #include "os/os.h"
+#include "slab/memcg.h"
 #include "vmalloc/vmalloc.h"
 
 #include <limits.h>
@@ -79,20 +80,27 @@ exported bool is_vmalloc_addr(const void *addr)
 	return vmalloc_owns(addr);
 }
 
-exported void vfree(const void *area)
+static void area_free(void *ptr, bool wait, const void *caller)
 {
-	const void *caller = __builtin_return_address(0);
-	void *ptr = (void *)(uintptr_t)area;
-
 	if (!ptr)
 		return;
 	if (unlikely((uintptr_t)ptr & (os_page_size - 1)))
 		complain("Trying to vfree() bad address", ptr, caller);
 	else if (likely(vmalloc_owns(ptr) && vmalloc_size(ptr)))
-		kvfree_slow(ptr);
+		wait ? kvfree_slow(ptr) : kfree_nowait_slow(ptr);
 	else if (!vmalloc_owns(ptr) ||
-		 vfree_area(ptr, gfp_in_context(GFP_KERNEL)) == VFREE_NOT_AREA)
+		 vfree_area(ptr, gfp_in_context(wait ? GFP_KERNEL : GFP_NOWAIT)) == VFREE_NOT_AREA)
 		complain("Trying to vfree() nonexistent vm area", ptr, caller);
+}
+
+exported void vfree(const void *area)
+{
+	area_free((void *)(uintptr_t)area, true, __builtin_return_address(0));
+}
+
+exported void vfree_atomic(const void *area)
+{
+	area_free((void *)(uintptr_t)area, false, __builtin_return_address(0));
 }
 
 /* What a resized area holds beyond the bytes that are kept. */
@@ -107,6 +115,7 @@ static void zero_tail(char *area, size_t old_size, size_t size)
 static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 {
 	size_t old_size = vmalloc_owns(ptr) ? vmalloc_size(ptr) : 0;
+	bool marked = vmalloc_is_marked(ptr);
 	void *area;
 
 	if (unlikely(!old_size)) {
@@ -114,6 +123,8 @@ static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 		return NULL;
 	}
 	area = vrealloc_area(ptr, size, gfp_in_context(gfp));
+	if (area && marked)
+		vmalloc_mark(area);
 	if (area && (gfp & __GFP_ZERO))
 		zero_tail(area, old_size, size);
 	return area;
@@ -137,6 +148,10 @@ static void *kv_alloc(size_t size, gfp_t gfp, const void *caller)
 	char text[CALLER_TEXT];
 	void *object;
 
+	/* an area knows no zone, and is charged to no group: it can't stand in */
+	if (unlikely(gfp & __GFP_DMA || (gfp & __GFP_ACCOUNT && memcg_active())))
+		if (gfp & __GFP_DMA || size <= KMALLOC_MAX_SIZE)
+			return __kmalloc_caller(size, gfp, caller);
 	if (size <= KMALLOC_MAX_SIZE) {
 		object = __kmalloc_caller(size, gfp | __GFP_NOWARN, caller);
 		if (likely(object) || !gfpflags_allow_blocking(gfp))
@@ -196,6 +211,14 @@ exported void kvfree(const void *memory)
 
 	if (!ZERO_OR_NULL_PTR(ptr))
 		kvmalloc_free(ptr);
+}
+
+exported void kvfree_atomic(const void *memory)
+{
+	void *ptr = (void *)(uintptr_t)memory;
+
+	if (!ZERO_OR_NULL_PTR(ptr) && !kfree_hit(ptr))
+		kfree_nowait_slow(ptr);
 }
 
 exported void kvfree_sensitive(const void *memory, size_t size)

@@ -31,9 +31,8 @@
  *
  * Shrinking (memory is short, malloc_trim): blocks that are all free go back to the buddy.
  *
- * Lock: zone_dma_lock (rank RESERVE), for the table of blocks: what comes into it and goes. A block is
- * made over without it, before it is in the table. LIVE becomes RETIRED without it too, by
- * compare-and-swap, by whoever holds granules of the block, so that it can't go meanwhile.
+ * Lock: zone_dma_lock (rank RESERVE), for the table of blocks; system calls that make a block over are
+ * made without it, on a block that is not in the table.
  */
 #include "page/zone_dma.h"
 
@@ -60,7 +59,7 @@ enum block_state {
 
 struct block {
 	_Atomic uint64_t granules; /* a set bit is a free granule */
-	_Atomic uint8_t state;	   /* enum block_state */
+	_Atomic uint8_t state;	   /* enum block_state; changed under zone_dma_lock */
 	bool pool;		   /* pages of the system's pool */
 	struct page *head;	   /* descriptor of the first granule */
 	_Atomic uint64_t phys;	   /* of the first byte, or PHYS_UNKNOWN */
@@ -312,42 +311,33 @@ static struct page *grow(unsigned order, gfp_t gfp)
 	return NULL;
 }
 
-enum change { SAME, CHANGED_PLACE, CHANGED_SHAPE };
-
-/*
- * Is it still what it was? Only where it may sleep, and while the block can't go: the caller has
- * granules of it, or the lock.
- */
-static enum change look_again(struct block *block)
-{
-	uint64_t phys, before = atomic_load_explicit(&block->phys, memory_order_relaxed);
-	uint8_t live = BLOCK_LIVE;
-
-	if (look_at(page_address(block->head), &phys) == SEEN_SCATTERED) {
-		atomic_compare_exchange_strong(&block->state, &live, BLOCK_RETIRED);
-		return CHANGED_SHAPE;
-	}
-	if (phys == before || phys == PHYS_UNKNOWN)
-		return SAME;
-	atomic_store_explicit(&block->phys, phys, memory_order_relaxed);
-	return before == PHYS_UNKNOWN ? SAME : CHANGED_PLACE;
-}
-
-static void tell(enum change change)
-{
-	if (change == CHANGED_SHAPE)
-		complain(SPLIT, 0);
-	else if (change == CHANGED_PLACE)
-		complain(MOVED, 0);
-}
-
-/* May it still be used? */
+/* Is it still what it was? Only where it may sleep. */
 static bool verify_block(struct block *block)
 {
-	enum change change = look_again(block);
+	struct page *head = __atomic_load_n(&block->head, __ATOMIC_RELAXED);
+	uint64_t phys, before;
+	bool scattered = look_at(page_address(head), &phys) == SEEN_SCATTERED;
 
-	tell(change);
-	return change != CHANGED_SHAPE;
+	/* the block may have gone meanwhile, and another have come into its entry */
+	lock_acquire(&zone_dma_lock);
+	before = atomic_load_explicit(&block->phys, memory_order_relaxed);
+	if (block->head != head || state_of(block) != BLOCK_LIVE) {
+		lock_release(&zone_dma_lock);
+		return true;
+	}
+	if (scattered)
+		atomic_store_explicit(&block->state, BLOCK_RETIRED, memory_order_release);
+	else if (phys != PHYS_UNKNOWN)
+		atomic_store_explicit(&block->phys, phys, memory_order_relaxed);
+	lock_release(&zone_dma_lock);
+	if (scattered) {
+		complain(SPLIT, 0);
+		return false;
+	}
+	if (phys == before || phys == PHYS_UNKNOWN || before == PHYS_UNKNOWN)
+		return true;
+	complain(MOVED, 0);
+	return false;
 }
 
 static struct page *take(unsigned order, gfp_t gfp)
@@ -364,7 +354,9 @@ static struct page *take(unsigned order, gfp_t gfp)
 		if (start < 0)
 			continue;
 		/* what was taken holds the block where it is */
-		if (!gfpflags_allow_blocking(gfp) || verify_block(block))
+		if (gfpflags_allow_blocking(gfp))
+			verify_block(block);
+		if (state_of(block) == BLOCK_LIVE)
 			return hand_out(block->head, (unsigned)start, order);
 		bitrun_give(&block->granules, (unsigned)start, 1U << order);
 	}
@@ -421,21 +413,12 @@ void *zone_dma_virt(uint64_t phys)
 bool zone_dma_verify(void)
 {
 	unsigned count = atomic_load_explicit(&nr_blocks, memory_order_acquire);
-	enum change worst = SAME;
+	bool same = true;
 
-	/* so that no block goes meanwhile, and another comes into its entry */
-	lock_acquire(&zone_dma_lock);
-	for (unsigned i = 0; i < count; i++) {
-		enum change change = SAME;
-
+	for (unsigned i = 0; i < count; i++)
 		if (state_of(&blocks[i]) == BLOCK_LIVE)
-			change = look_again(&blocks[i]);
-		if (change > worst)
-			worst = change;
-	}
-	lock_release(&zone_dma_lock);
-	tell(worst);
-	return worst == SAME;
+			same &= verify_block(&blocks[i]);
+	return same;
 }
 
 static size_t shrink(enum reclaim what)

@@ -19,6 +19,7 @@
 #include "slab/memcg.h"
 
 #include "lib/fmt.h"
+#include "lib/lock.h"
 #include "page/meta.h"
 #include "slab/slab.h"
 
@@ -45,8 +46,11 @@ static _Thread_local struct mem_cgroup *active initial_exec;
 
 exported struct mem_cgroup *mem_cgroup_create(const char *name)
 {
-	struct mem_cgroup *group = meta_alloc(sizeof(*group), GFP_KERNEL);
+	struct mem_cgroup *group = NULL;
 
+	/* a handler may have interrupted this very file */
+	if (!lock_in_atomic())
+		group = meta_alloc(sizeof(*group), GFP_KERNEL);
 	if (!group)
 		return NULL;
 	strncpy(group->name, name, NAME_BYTES - 1);

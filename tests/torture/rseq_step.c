@@ -25,8 +25,7 @@
  * Points: the abort handler, the instructions that arm the sequence, those of the sequence,
  * and the one after the commit. A way (an operation) to each section is found by trying
  * all with breakpoints at all commits. A section that no operation commits in, with areas by
- * mm_cid or by cpu_id, is a failure. Those inside the kernel's calls, which no operation here
- * makes, are left out and counted: they are copies of the same sequences.
+ * mm_cid or by cpu_id, is a failure.
  */
 #include "rseq_step.h"
 
@@ -467,15 +466,9 @@ static void find_reached(unsigned config, unsigned op)
 	settle(PREEMPT, NULL, 0, op);
 }
 
-/* Is a section inside one of the kernel's calls? By the name of the function it stands in. */
-static bool is_kernel_call(const struct step_section *section)
-{
-	return !strncmp(section->name, "libkmalloc_", 11) || !strncmp(section->name, "move+", 5);
-}
-
 static void find_all(void)
 {
-	unsigned missing = 0, left_out = 0;
+	unsigned missing = 0;
 
 	for (unsigned config = 0; config < NR_CONFIGS; config++) {
 		process_start(&configs[config]);
@@ -491,17 +484,11 @@ static void find_all(void)
 				found |= reaches[config][i][op] || reaches[config + 1][i][op];
 			if (found)
 				continue;
-			if (is_kernel_call(&sections[i])) {
-				left_out++;
-				continue;
-			}
 			step_say(2, "FAILED: [%s] no operation commits in %s", configs[config].name,
 				 sections[i].name);
 			missing++;
 		}
 	}
-	if (left_out)
-		step_say(2, "rseq_step: %u sections of the kernel's calls are left out", left_out);
 	if (missing)
 		step_fail("%u sections are out of reach", missing);
 }

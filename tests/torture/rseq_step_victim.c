@@ -37,10 +37,17 @@
 #define LARGE 300000
 #define CHILD_SECONDS 60
 
+#define GFP_KERNEL 0xcc0U /* include/kmalloc/gfp.h: not included, its calls are found by name */
+
 enum how {
-	SIZE,	    /* f(size) */
-	COUNT_SIZE, /* f(1, size) */
-	NULL_SIZE,  /* f(NULL, size) */
+	SIZE,		/* f(size) */
+	COUNT_SIZE,	/* f(1, size) */
+	NULL_SIZE,	/* f(NULL, size) */
+	SIZE_GFP,	/* f(size, GFP_KERNEL, caller) */
+	NULL_GFP,	/* f(NULL, size, GFP_KERNEL) */
+	NULL_ALIGN_GFP, /* f(NULL, size, align, GFP_KERNEL, node) */
+	CACHE_GFP,	/* f(cache, GFP_KERNEL) */
+	CACHE_BULK,	/* f(cache, GFP_KERNEL, 1, &ptr) */
 	SIZE_ALIGN,
 	ALIGN_SIZE,
 	SIZE_TAG,
@@ -48,6 +55,8 @@ enum how {
 	OUT_ALIGN_SIZE,
 	GROW,	    /* f(ptr, 3 * size) */
 	COUNT_GROW, /* f(ptr, 3, size) */
+	GROW_GFP,   /* f(ptr, 3 * size, GFP_KERNEL) */
+	GROW_ALIGN_GFP,
 	PTR,
 	PTR_ZERO, /* f(ptr, 0) */
 	PTR_SIZE,
@@ -55,6 +64,7 @@ enum how {
 	PTR_ALIGN_SIZE, /* as free_aligned_sized */
 	PTR_SIZE_ALIGN, /* as delete */
 	PTR_TAG,
+	CACHE_PTR, /* f(cache, ptr) */
 	PTR_ALIGN_TAG,
 	ALLOC_MANY, /* of the size */
 	FREE_MANY,
@@ -103,6 +113,28 @@ static const struct op {
 	{ "_ZdaPvRKSt9nothrow_t", PTR_TAG, 0 },
 	{ "_ZdlPvSt11align_val_tRKSt9nothrow_t", PTR_ALIGN_TAG, 16 },
 	{ "_ZdaPvSt11align_val_tRKSt9nothrow_t", PTR_ALIGN_TAG, 16 },
+	/* the kernel's calls, by the names that the linker knows */
+	{ "libkmalloc_kmalloc_plain", SIZE_GFP, 0 },
+	{ "libkmalloc_kzalloc_plain", SIZE_GFP, 0 },
+	{ "libkmalloc_kmalloc", SIZE_GFP, 0 },
+	{ "libkmalloc_kmalloc_caller", SIZE_GFP, 0 },
+	{ "libkmalloc_kvmalloc", SIZE_GFP, 0 },
+	{ "libkmalloc_krealloc", NULL_GFP, 0 },
+	{ "libkmalloc_krealloc", GROW_GFP, 0 },
+	{ "libkmalloc_krealloc_node_align", NULL_ALIGN_GFP, 16 },
+	{ "libkmalloc_krealloc_node_align", GROW_ALIGN_GFP, 16 },
+	{ "libkmalloc_kvrealloc", NULL_GFP, 0 },
+	{ "libkmalloc_kvrealloc", GROW_GFP, 0 },
+	{ "libkmalloc_kmem_cache_alloc_plain", CACHE_GFP, 0 },
+	{ "libkmalloc_kmem_cache_alloc", CACHE_GFP, 0 },
+	{ "libkmalloc_kmem_cache_alloc_bulk", CACHE_BULK, 0 },
+	{ "libkmalloc_kmem_cache_free", CACHE_PTR, 0 },
+	{ "libkmalloc_kfree", PTR, 0 },
+	{ "libkmalloc_kfree_const", PTR, 0 },
+	{ "libkmalloc_kfree_sensitive", PTR, 0 },
+	{ "libkmalloc_kvfree", PTR, 0 },
+	{ "libkmalloc_kvfree_atomic", PTR, 0 },
+	{ "libkmalloc_kvfree_sensitive", PTR_SIZE, 0 },
 	{ "malloc", ALLOC_MANY, 0 },
 	{ "free", FREE_MANY, 0 },
 };
@@ -122,7 +154,7 @@ const char *victim_op_name(unsigned op)
 
 	snprintf(name, sizeof(name), "%s%s", ops[op].symbol,
 		 ops[op].how == ALLOC_MANY || ops[op].how == FREE_MANY ? " of many" :
-		 ops[op].how == NULL_SIZE			       ? " of NULL" :
+		 ops[op].how == NULL_SIZE || ops[op].how == NULL_GFP   ? " of NULL" :
 		 ops[op].how == PTR_ZERO			       ? " to 0" :
 									 "");
 	return name;
@@ -133,6 +165,11 @@ static bool takes_pointer(enum how how)
 	return how >= GROW && how <= PTR_ALIGN_TAG;
 }
 
+static bool grows(enum how how)
+{
+	return how >= GROW && how <= GROW_ALIGN_GFP;
+}
+
 /* Alignment of what an operation allocates. */
 static size_t op_align(unsigned op)
 {
@@ -141,8 +178,16 @@ static size_t op_align(unsigned op)
 	return ops[op].align > 16 ? ops[op].align : 16;
 }
 
+static bool uses_cache(enum how how)
+{
+	return how == CACHE_GFP || how == CACHE_BULK || how == CACHE_PTR;
+}
+
 enum op_kind victim_op_kind(unsigned op)
 {
+	/* what is out of a created cache is not in the sum of the bytes in use */
+	if (uses_cache(ops[op].how))
+		return OP_OTHER;
 	if (ops[op].how < GROW)
 		return OP_ONE_ALLOC;
 	return ops[op].how >= PTR && ops[op].how <= PTR_ALIGN_TAG ? OP_ONE_FREE : OP_OTHER;
@@ -170,6 +215,40 @@ static unsigned area_index(void)
 /* A function of the library, as whatever kind of function it is. */
 #define AS(result, ...) ((result(*)(__VA_ARGS__))functions[op])
 
+/* A cache of the kernel's calls for a size, made when it is first wanted. */
+static void *cache_of(size_t size)
+{
+	static struct {
+		size_t size;
+		void *cache;
+	} caches[16];
+	void *(*create)(const char *, unsigned, void *, unsigned);
+	unsigned i = 0;
+
+	while (i < 15 && caches[i].cache && caches[i].size != size)
+		i++;
+	if (!caches[i].cache) {
+		*(void **)&create = dlsym(RTLD_DEFAULT, "libkmalloc_kmem_cache_create_args");
+		caches[i].size = size;
+		caches[i].cache = create("step", (unsigned)size, NULL, 0);
+		if (!caches[i].cache)
+			step_fail("no cache of %zu bytes", size);
+	}
+	return caches[i].cache;
+}
+
+/* As prepare_size(), of a cache: the sheaf has objects, and room for more. */
+static void prepare_cache(size_t size)
+{
+	void *(*alloc)(void *, unsigned);
+	void *cache = cache_of(size);
+
+	*(void **)&alloc = dlsym(RTLD_DEFAULT, "libkmalloc_kmem_cache_alloc");
+	for (unsigned i = 0; i < 4; i++)
+		step_hold(alloc(cache, GFP_KERNEL), size);
+	free(step_last().ptr);
+}
+
 static void *call_alloc(unsigned op, size_t size)
 {
 	size_t align = ops[op].align;
@@ -194,6 +273,23 @@ static void *call_alloc(unsigned op, size_t size)
 		return AS(void *, void *, size_t)(going.ptr, 3 * size);
 	case COUNT_GROW:
 		return AS(void *, void *, size_t, size_t)(going.ptr, 3, size);
+	case SIZE_GFP:
+		return AS(void *, size_t, unsigned, void *)(size, GFP_KERNEL, &tag);
+	case NULL_GFP:
+		return AS(void *, void *, size_t, unsigned)(NULL, size, GFP_KERNEL);
+	case NULL_ALIGN_GFP:
+		return AS(void *, void *, size_t, size_t, unsigned, int)(NULL, size, align,
+									 GFP_KERNEL, -1);
+	case CACHE_GFP:
+		return AS(void *, void *, unsigned)(cache_of(size), GFP_KERNEL);
+	case CACHE_BULK:
+		AS(int, void *, unsigned, size_t, void **)(cache_of(size), GFP_KERNEL, 1, &out);
+		return out;
+	case GROW_GFP:
+		return AS(void *, void *, size_t, unsigned)(going.ptr, 3 * size, GFP_KERNEL);
+	case GROW_ALIGN_GFP:
+		return AS(void *, void *, size_t, size_t, unsigned, int)(going.ptr, 3 * size, align,
+									 GFP_KERNEL, -1);
 	default:
 		if (AS(int, void **, size_t, size_t)(&out, align, size) != 0)
 			return NULL;
@@ -221,6 +317,9 @@ static void call_free(unsigned op, void *ptr, size_t size)
 		break;
 	case PTR_SIZE_ALIGN:
 		AS(void, void *, size_t, size_t)(ptr, size, align);
+		break;
+	case CACHE_PTR:
+		AS(void, void *, void *)(cache_of(size), ptr);
 		break;
 	case PTR_TAG:
 		AS(void, void *, void *)(ptr, &tag);
@@ -259,9 +358,11 @@ static void prepare(unsigned op, size_t size)
 		alloc_many(size, CHURN);
 		return;
 	}
-	if (ops[op].how == GROW || ops[op].how == COUNT_GROW)
+	if (grows(ops[op].how))
 		prepare_size(3 * size);
 	prepare_size(size);
+	if (uses_cache(ops[op].how))
+		prepare_cache(size);
 	if (ops[op].align > 16) {
 		void *aligned = memalign(ops[op].align, size);
 
@@ -288,12 +389,14 @@ static void run(unsigned op, size_t size)
 		return;
 	case GROW:
 	case COUNT_GROW:
+	case GROW_GFP:
+	case GROW_ALIGN_GFP:
 		step_moved(&going, call_alloc(op, size), 3 * size);
 		return;
 	default:
 		break;
 	}
-	if (ops[op].how > COUNT_GROW) {
+	if (takes_pointer(ops[op].how)) {
 		call_free(op, going.ptr, size);
 		return;
 	}

@@ -75,9 +75,9 @@ static void mapping_of_every_size_and_alignment_holds_it(void)
 			CHECK(emergency_size(ptr) >= size);
 			CHECK(unit_is_zero(ptr, emergency_size(ptr)));
 			memset(ptr, 1, emergency_size(ptr));
-			CHECK(emergency_free(ptr));
+			CHECK(emergency_free(ptr, true));
 			CHECK(!unit_is_mapped(ptr));
-			CHECK(!emergency_free(ptr));
+			CHECK(!emergency_free(ptr, true));
 		}
 	}
 	CHECK(emergency_alloc(SIZE_MAX, 16) == NULL);
@@ -91,15 +91,15 @@ static void mapping_that_is_not_one_is_turned_away(void)
 
 	os_init();
 	CHECK_EQ(emergency_size(NULL), 0);
-	CHECK(!emergency_free(NULL));
-	CHECK(!emergency_free((void *)1));
+	CHECK(!emergency_free(NULL, true));
+	CHECK(!emergency_free((void *)1, true));
 	ptr = emergency_alloc(100, 16);
 	CHECK_EQ(emergency_size(NULL), 0);
 	CHECK_EQ(emergency_size((void *)1), 0);
 	CHECK_EQ(emergency_size(ptr + 16), 0);
 	CHECK_EQ(emergency_size(ptr + 1), 0);
-	CHECK(!emergency_free((void *)1));
-	CHECK(!emergency_free(ptr + 16));
+	CHECK(!emergency_free((void *)1, true));
+	CHECK(!emergency_free(ptr + 16, true));
 	CHECK(emergency_size(ptr) >= 100);
 }
 
@@ -116,7 +116,7 @@ static void table_when_full_gives_null_until_a_slot_is_free(void)
 	CHECK(emergency_alloc(10, 16) == NULL);
 	for (int i = 0; i < NR_SLOTS; i++)
 		CHECK_EQ(*(int *)ptrs[i], i);
-	CHECK(emergency_free(ptrs[500]));
+	CHECK(emergency_free(ptrs[500], true));
 	CHECK(emergency_alloc(10, 16) != NULL);
 	CHECK(emergency_alloc(10, 16) == NULL);
 }

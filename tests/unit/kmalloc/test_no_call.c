@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * test_no_call.c - frees where no system call may be made: kfree() anywhere, and free() and vfree() in an
- * atomic scope. What needs a call then waits, and is done by the next miss that may sleep.
+ * atomic scope. What needs a call then waits for a miss or a trim that may sleep.
  *
  * A thread is prepared, forbidden every call, and frees; the process then looks at what is left.
  */
@@ -12,7 +12,6 @@
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/memcontrol.h"
 #include "kmalloc/slab.h"
-#include "kmalloc/valid.h"
 #include "kmalloc/vmalloc.h"
 #include "page/page.h"
 #include "seccomp.h"
@@ -118,6 +117,8 @@ static void pages_over_the_watermark_wait(void)
 
 static void emergency_mappings_wait(void)
 {
+	size_t bytes, stuck;
+
 	for (int way = 0; way < 2; way++) {
 		/* as a handler gets them that interrupted the allocator */
 		for (size_t i = 0; i < 256; i++) {
@@ -126,11 +127,11 @@ static void emergency_mappings_wait(void)
 		}
 		CHECK_EQ(emergency_used(), 256);
 		without_calls(way ? kfree_all : free_all_in_a_scope);
-		CHECK_EQ(emergency_used(), 256);
-		CHECK(deferred_is_valid());
-		kfree(kmalloc(100 * K, GFP_KERNEL));
-		kvmalloc_free(kvmalloc_slow(M, NULL));
 		CHECK_EQ(emergency_used(), 0);
+		CHECK(emergency_account(&bytes, &stuck) == 0 && bytes == 0);
+		CHECK(stuck >= 256 * 4 * K);
+		kmalloc_trim();
+		CHECK(emergency_account(&bytes, &stuck) == 0 && stuck == 0);
 	}
 }
 
