@@ -209,7 +209,7 @@ static cold_path struct kmem_cache *cache_of_kind(enum kmalloc_kind kind, unsign
 
 	if (unlikely(!kmalloc_start()))
 		return NULL;
-	gfp = gfp_in_context(gfp);
+	gfp = current_gfp_context(gfp);
 	do
 		cache = kmalloc_cache_of_kind(kind, index, gfp);
 	while (unlikely(!cache) && next_round(gfp, &round));

@@ -11,12 +11,6 @@
 #include "kmalloc/context.h"
 #include "slab/kmem_cache.h"
 
-/* The flags that an allocation has in this thread's context: less, where it may not wait. */
-static inline gfp_t gfp_in_context(gfp_t gfp)
-{
-	return current_gfp_context(gfp);
-}
-
 /* What kmalloc() comes to when its hit path missed. */
 void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller);
 /* An object of the cache. NULL: no memory, or none as the flags demand. Starts the library. */

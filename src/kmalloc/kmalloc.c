@@ -47,7 +47,6 @@ cold_path void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller)
 		return ZERO_SIZE_PTR;
 	if (size > KMALLOC_MAX_SIZE)
 		return too_large(size, gfp, caller);
-	kvmalloc_poll_deferred(gfp_in_context(gfp));
 	cache = kmalloc_cache_for(size, gfp);
 	if (unlikely(!cache))
 		return kmalloc_no_cache(size, gfp, caller);

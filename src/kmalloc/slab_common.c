@@ -147,7 +147,6 @@ static cold_path void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, const voi
 		fmt_warn("kmem_cache_alloc(%s): __GFP_ZERO undoes what the constructor did, "
 			 "called from %s",
 			 cache->name, caller_text(text, caller));
-	kvmalloc_poll_deferred(gfp_in_context(gfp));
 	return kmem_cache_alloc_gfp(cache, gfp, caller);
 }
 

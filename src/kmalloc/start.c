@@ -65,7 +65,6 @@
 #define SLABS_MIN TIB
 #define SLABS_MAX (16 * TIB)
 #endif
-#define FORK_WAIT_MS 1000
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;
@@ -207,7 +206,7 @@ void kmalloc_start_fork_prepare(void)
 
 	while (state != START_DONE && !start_is_mine()) {
 		if (state == START_RUNNING) {
-			if (nested && waited++ == FORK_WAIT_MS)
+			if (nested && waited++ == LOCK_FORK_WAIT_MS)
 				return;
 			port_futex_wait_ms(&start_state, START_RUNNING, 1);
 			state = atomic_load_explicit(&start_state, memory_order_acquire);

@@ -46,7 +46,6 @@ static void *area_alloc(size_t size, size_t align, gfp_t gfp, const void *caller
 				 caller_text(text, caller));
 		return NULL;
 	}
-	kvmalloc_poll_deferred(gfp_in_context(gfp));
 	area = vmalloc_gfp(size, align, gfp, caller);
 	if (likely(area && vmalloc_owns(area)))
 		vmalloc_mark(area);
@@ -89,7 +88,8 @@ static void area_free(void *ptr, bool wait, const void *caller)
 	else if (likely(vmalloc_owns(ptr) && vmalloc_size(ptr)))
 		wait ? kvfree_slow(ptr) : kfree_nowait_slow(ptr);
 	else if (!vmalloc_owns(ptr) ||
-		 vfree_area(ptr, gfp_in_context(wait ? GFP_KERNEL : GFP_NOWAIT)) == VFREE_NOT_AREA)
+		 vfree_area(ptr, current_gfp_context(wait ? GFP_KERNEL : GFP_NOWAIT)) ==
+			 VFREE_NOT_AREA)
 		complain("Trying to vfree() nonexistent vm area", ptr, caller);
 }
 
@@ -122,7 +122,7 @@ static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 		complain("Trying to vrealloc() nonexistent vm area", ptr, caller);
 		return NULL;
 	}
-	area = vrealloc_area(ptr, size, gfp_in_context(gfp));
+	area = vrealloc_area(ptr, size, current_gfp_context(gfp));
 	if (area && marked)
 		vmalloc_mark(area);
 	if (area && (gfp & __GFP_ZERO))
@@ -149,9 +149,9 @@ static void *kv_alloc(size_t size, gfp_t gfp, const void *caller)
 	void *object;
 
 	/* an area knows no zone, and is charged to no group: it can't stand in */
-	if (unlikely(gfp & __GFP_DMA || (gfp & __GFP_ACCOUNT && memcg_active())))
-		if (gfp & __GFP_DMA || size <= KMALLOC_MAX_SIZE)
-			return __kmalloc_caller(size, gfp, caller);
+	if (unlikely(gfp & __GFP_DMA ||
+		     (gfp & __GFP_ACCOUNT && size <= KMALLOC_MAX_SIZE && memcg_active())))
+		return __kmalloc_caller(size, gfp, caller);
 	if (size <= KMALLOC_MAX_SIZE) {
 		object = __kmalloc_caller(size, gfp | __GFP_NOWARN, caller);
 		if (likely(object) || !gfpflags_allow_blocking(gfp))

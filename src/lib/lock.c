@@ -22,7 +22,6 @@
 
 #define SPIN_LIMIT 100
 #define TRY_SPIN_LIMIT 32
-#define FORK_WAIT_MS 1000
 #define QUIET_WAIT_MS 1
 
 _Thread_local int lock_depth initial_exec;
@@ -131,7 +130,7 @@ static bool lock_try_for_long(struct lock *lock, int *ms)
 void lock_fork_prepare(void)
 {
 	bool nested = lock_in_atomic();
-	int ms = FORK_WAIT_MS; /* for all of them */
+	int ms = LOCK_FORK_WAIT_MS; /* for all of them */
 
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		bool taken = false;

@@ -60,6 +60,8 @@ enum lock_rank {
 	LOCK_RANK_META,		  /* metadata pools; nothing is taken under it */
 };
 
+#define LOCK_FORK_WAIT_MS 1000 /* so long does a fork in a handler wait for other threads */
+
 enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
 
 struct lock {

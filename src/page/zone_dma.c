@@ -118,6 +118,14 @@ static enum block_state state_of(const struct block *block)
 	return (enum block_state)atomic_load_explicit(&block->state, memory_order_acquire);
 }
 
+/* Is its memory the zone's, in this process? */
+static bool is_mapped(const struct block *block)
+{
+	enum block_state state = state_of(block);
+
+	return state == BLOCK_LIVE || state == BLOCK_RETIRED;
+}
+
 /* The entry of an address; NULL: not in the zone. */
 static struct block *block_of(const void *ptr)
 {
@@ -130,10 +138,7 @@ static struct block *block_of(const void *ptr)
 		return NULL;
 	head = page_of_granule(granule & ~(BLOCK_GRANULES - 1UL));
 	block = &blocks[__atomic_load_n(&head->stamp, __ATOMIC_RELAXED) % NR_BLOCKS];
-	if (block->head != head ||
-	    (state_of(block) != BLOCK_LIVE && state_of(block) != BLOCK_RETIRED))
-		return NULL;
-	return block;
+	return block->head == head && is_mapped(block) ? block : NULL;
 }
 
 enum sight { SEEN_CONTIGUOUS, SEEN_SCATTERED, NOT_SEEN };
@@ -431,8 +436,7 @@ static size_t shrink(enum reclaim what)
 	for (unsigned i = 0; i < count; i++) {
 		struct block copy;
 
-		if ((state_of(&blocks[i]) != BLOCK_LIVE && state_of(&blocks[i]) != BLOCK_RETIRED) ||
-		    !bitrun_take_all(&blocks[i].granules))
+		if (!is_mapped(&blocks[i]) || !bitrun_take_all(&blocks[i].granules))
 			continue;
 		copy = (struct block){ .pool = blocks[i].pool, .head = blocks[i].head };
 		atomic_store_explicit(&blocks[i].state, BLOCK_NONE, memory_order_release);
@@ -463,7 +467,7 @@ void zone_dma_stat(struct zone_dma_stat *stat)
 
 	*stat = (struct zone_dma_stat){ 0 };
 	for (unsigned i = 0; i < count; i++) {
-		if (state_of(&blocks[i]) != BLOCK_LIVE && state_of(&blocks[i]) != BLOCK_RETIRED)
+		if (!is_mapped(&blocks[i]))
 			continue;
 		stat->bytes += BLOCK_BYTES;
 		stat->free += bitrun_count(&blocks[i].granules) * GRANULE_SIZE;

@@ -12,22 +12,13 @@ import sys
 import tempfile
 import unittest
 
+sys.dont_write_bytecode = True
+from commands import read, run  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(sys.argv.pop(1))
 # gcc takes a free() of what malloc() did not give for a fault.
 OWN = ["-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-Wno-mismatched-dealloc", "-Wno-unused-result"]
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def run(*command, **more):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
-    if done.returncode:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
-    return done.stdout
 
 
 class Install(unittest.TestCase):

@@ -6,27 +6,17 @@ run with the library, and prints what stands below it; each public call is expor
 import glob
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import unittest
+
+sys.dont_write_bytecode = True
+from commands import read, run  # noqa: E402
 
 BUILD, SOURCE = (os.path.abspath(path) for path in sys.argv[1:3])
 del sys.argv[1:3]
 INCLUDE = os.path.join(SOURCE, "include")
 FENCE = re.compile(r"^```(c|cpp)\n(.*?)^```\n(?:\nIt prints:\n\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def run(*command, **more):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **more)
-    if done.returncode:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
-    return done.stdout
 
 
 def declared():

@@ -169,15 +169,6 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-static void *trimmer(void *unused)
-{
-	while (!atomic_load(&stop)) {
-		malloc_trim(0);
-		sleep_us(500);
-	}
-	return unused;
-}
-
 int main(int argc, char **argv)
 {
 	int nr_threads = argc > 1 ? atoi(argv[1]) : 8;
@@ -189,7 +180,7 @@ int main(int argc, char **argv)
 	seed = stress_seed();
 	for (int i = 0; i < nr_threads; i++)
 		CHECK(pthread_create(&threads[i], NULL, worker, (void *)(uintptr_t)i) == 0);
-	CHECK(pthread_create(&threads[nr_threads], NULL, trimmer, NULL) == 0);
+	CHECK(pthread_create(&threads[nr_threads], NULL, stress_trimmer, &stop) == 0);
 	sleep_us(seconds * 1000000L);
 	atomic_store(&stop, 1);
 	for (int i = 0; i <= nr_threads; i++)

@@ -83,6 +83,16 @@ static inline void sleep_us(long us)
 	nanosleep(&time, NULL);
 }
 
+/* A thread that trims all the time, until what `stop` points to is set. */
+static inline void *stress_trimmer(void *stop)
+{
+	while (!atomic_load((_Atomic int *)stop)) {
+		malloc_trim(0);
+		sleep_us(500);
+	}
+	return NULL;
+}
+
 static inline uint64_t next_random(uint64_t *state)
 {
 	uint64_t x = *state;

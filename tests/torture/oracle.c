@@ -198,18 +198,9 @@ static void on_signal(int sig)
 	errno = saved;
 }
 
-static void let_signals(int how)
-{
-	sigset_t ours;
-
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGUSR1);
-	pthread_sigmask(how, &ours, NULL);
-}
-
 static void leave(void **own)
 {
-	let_signals(SIG_BLOCK);
+	torture_let_signals(SIG_BLOCK);
 	for (int k = 0; k < OWN; k++)
 		drop(own[k], "at the end");
 	for (int k = 0; k < KEPT; k++)
@@ -222,7 +213,7 @@ static void *worker(void *arg)
 	void *own[OWN] = { 0 };
 
 	in_handler.state = state ^ 0x5555;
-	let_signals(SIG_UNBLOCK);
+	torture_let_signals(SIG_UNBLOCK);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed))
 		for (int i = 0; i < 64; i++)
 			work(&state, own);
@@ -351,7 +342,7 @@ int main(int argc, char **argv)
 	(void)argc;
 	torture_start(argv, "threads");
 	sigaction(SIGUSR1, &action, NULL);
-	let_signals(SIG_BLOCK);
+	torture_let_signals(SIG_BLOCK);
 
 	int only = (int)torture_number(argv, "threads", 0);
 

@@ -83,16 +83,6 @@ static void on_signal(int sig)
 	errno = saved;
 }
 
-/* The signals of the storm; popen() and system() are not made to be struck by them in the child. */
-static void let_signals(int how)
-{
-	sigset_t ours;
-
-	sigemptyset(&ours);
-	sigaddset(&ours, SIGUSR1);
-	pthread_sigmask(how, &ours, NULL);
-}
-
 __attribute__((noinline)) static void work(struct mine *mine, int steps)
 {
 	while (steps--) {
@@ -418,26 +408,18 @@ static void *worker(void *arg)
 
 	mine->state = torture.seed + (uintptr_t)arg * 7919;
 	in_handler.state = mine->state ^ 0x5555;
-	let_signals(SIG_UNBLOCK);
+	/* in the workers alone: popen() and system() are not made to be struck by them in the child */
+	torture_let_signals(SIG_UNBLOCK);
 	while (!atomic_load(&stop)) {
 		work(mine, 300);
 		if ((uintptr_t)arg % 3 != 2)
 			spawn_one(mine);
 	}
-	let_signals(SIG_BLOCK);
+	torture_let_signals(SIG_BLOCK);
 	free_all(mine);
 	for (int k = 0; k < KEPT; k++)
 		oracle_free(in_handler.kept[k], "handler, at the end");
 	return NULL;
-}
-
-static void *trimmer(void *unused)
-{
-	while (!atomic_load(&stop)) {
-		malloc_trim(0);
-		sleep_us(500);
-	}
-	return unused;
 }
 
 static void *signaller(void *unused)
@@ -472,11 +454,11 @@ int main(int argc, char **argv)
 	count = mmap(NULL, sizeof(*count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	CHECK(count != MAP_FAILED);
-	let_signals(SIG_BLOCK);
+	torture_let_signals(SIG_BLOCK);
 	sigaction(SIGUSR1, &action, NULL);
 	for (int i = 0; i < nr_threads; i++)
 		CHECK(pthread_create(&threads[i], NULL, worker, (void *)(uintptr_t)i) == 0);
-	CHECK(pthread_create(&other[0], NULL, trimmer, NULL) == 0);
+	CHECK(pthread_create(&other[0], NULL, stress_trimmer, &stop) == 0);
 	CHECK(pthread_create(&other[1], NULL, signaller, NULL) == 0);
 	while (!torture_time_is_up()) {
 		sleep_us(1000000);

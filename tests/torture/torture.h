@@ -105,6 +105,16 @@ static inline void *torture_map(size_t size)
 	return map;
 }
 
+/* SIG_BLOCK or SIG_UNBLOCK SIGUSR1, the signal of a storm, for this thread. */
+static inline void torture_let_signals(int how)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGUSR1);
+	pthread_sigmask(how, &ours, NULL);
+}
+
 /*
  * Bytes that are out of the slabs and in areas, once everything that CPUs and barns held was given
  * back: what the program holds, and what was lost.

@@ -8,6 +8,8 @@
 
 #include "unit.h"
 
+#include "kmalloc/io.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 
@@ -52,6 +54,20 @@ static inline uint64_t frames_phys(const void *addr)
 
 	frames_read(addr, &frame, 1);
 	return frame ? frame * FRAME_BYTES + (uintptr_t)addr % FRAME_BYTES : 0;
+}
+
+/* An object of the DMA zone: all of it in one run of frames, resident, and where the library says, in both directions. */
+static inline void frames_check_object(const char *object, size_t size)
+{
+	phys_addr_t phys = virt_to_phys(object);
+	size_t n = ((uintptr_t)object % FRAME_BYTES + size + FRAME_BYTES - 1) / FRAME_BYTES;
+
+	CHECK(phys != PHYS_ADDR_UNKNOWN);
+	CHECK_EQ(frames_runs(object, n), 1);
+	CHECK_EQ(phys, frames_phys(object));
+	CHECK_EQ(virt_to_phys(object + size - 1), phys + size - 1);
+	CHECK(phys_to_virt(phys) == object);
+	CHECK(phys_to_virt(phys + size - 1) == object + size - 1);
 }
 
 /*

@@ -37,18 +37,6 @@ static struct zone_dma_stat zone_now(void)
 	return stat;
 }
 
-/* All of it in one run of frames, resident, and where virt_to_phys() says. */
-static void check_physical(const char *object, size_t size)
-{
-	size_t first = (uintptr_t)object / FRAME_BYTES;
-	size_t last = ((uintptr_t)object + size - 1) / FRAME_BYTES;
-
-	CHECK_EQ(frames_runs(object, last - first + 1), 1);
-	CHECK_EQ(virt_to_phys(object), frames_phys(object));
-	CHECK_EQ(virt_to_phys(object + size - 1), virt_to_phys(object) + size - 1);
-	CHECK(phys_to_virt(virt_to_phys(object)) == object);
-}
-
 static size_t locked_bytes(void)
 {
 	FILE *file = fopen("/proc/self/status", "r");
@@ -75,7 +63,7 @@ static void object_of_every_class_is_contiguous_resident_and_locked(void)
 			objects[i] = kmalloc(size, GFP_KERNEL | GFP_DMA);
 			CHECK(objects[i] != NULL);
 			CHECK(ksize(objects[i]) >= size);
-			check_physical(objects[i], size);
+			frames_check_object(objects[i], size);
 			memset(objects[i], (int)i, size);
 			checked++;
 		}
@@ -83,7 +71,7 @@ static void object_of_every_class_is_contiguous_resident_and_locked(void)
 		CHECK(locked_bytes() == zone_now().bytes || !locked_bytes());
 		for (size_t i = 0; i < PER_CLASS; i++) {
 			CHECK_EQ((unsigned char)objects[i][size - 1], i & 0xff);
-			check_physical(objects[i], size);
+			frames_check_object(objects[i], size);
 			kfree(objects[i]);
 		}
 	}
@@ -125,7 +113,7 @@ static void child_has_a_zone_of_its_own(char **objects)
 		CHECK(unit_faults(objects[0]));
 		kfree(objects[0]); /* foreign */
 		CHECK(object != NULL);
-		check_physical(object, 100 * K);
+		frames_check_object(object, 100 * K);
 		kfree(object);
 		_exit(0);
 	}
@@ -170,7 +158,7 @@ static void object_stays_where_it_is_over_time_and_forks(void)
 			*(volatile char *)objects[i] = objects[i][0];
 			CHECK(unit_is_filled(objects[i], sizes[i], i));
 			CHECK_EQ(frames_phys(objects[i]), where[i]);
-			check_physical(objects[i], sizes[i]);
+			frames_check_object(objects[i], sizes[i]);
 		}
 		CHECK(dma_zone_verify());
 	}
@@ -218,7 +206,7 @@ static void atomic_takes_what_is_there_and_builds_nothing(void)
 	CHECK_EQ(zone_now().free, 0);
 	CHECK_EQ(nr_atomic + 1, bytes / (128 * K));
 	for (size_t i = 0; i < nr_atomic; i++) {
-		check_physical(atomic_objects[i], 100 * K);
+		frames_check_object(atomic_objects[i], 100 * K);
 		kfree(atomic_objects[i]);
 	}
 	/* where it may sleep there is more */
@@ -341,7 +329,7 @@ static void look_at_a_moved_block(void *unused)
 	CHECK(!dma_zone_verify());
 	/* known from now on, and still good */
 	CHECK(dma_zone_verify());
-	check_physical(object, 100 * K);
+	frames_check_object(object, 100 * K);
 	CHECK(phys_to_virt(before) == NULL);
 	CHECK(kmalloc(100 * K, GFP_KERNEL | GFP_DMA) != NULL);
 	CHECK_EQ(zone_now().bytes, HUGE_BYTES);
@@ -372,7 +360,7 @@ static void look_at_a_split_block(void *verify)
 	other = kmalloc(100 * K, GFP_KERNEL | GFP_DMA);
 	CHECK(other != NULL);
 	CHECK(block_of(other) != block_of(object));
-	check_physical(other, 100 * K);
+	frames_check_object(other, 100 * K);
 	CHECK(dma_zone_verify());
 	CHECK(virt_to_phys(object) == PHYS_ADDR_UNKNOWN);
 	CHECK_EQ(zone_now().bytes, 2 * HUGE_BYTES);
@@ -380,7 +368,7 @@ static void look_at_a_split_block(void *verify)
 	kfree(object);
 	kmalloc_trim();
 	CHECK_EQ(zone_now().bytes, HUGE_BYTES);
-	check_physical(other, 100 * K);
+	frames_check_object(other, 100 * K);
 }
 
 static void block_that_was_split_gives_nothing_more(void)
@@ -414,7 +402,7 @@ static void area_spans_frames_that_are_not_contiguous(void)
 	       virt_to_phys(object));
 	CHECK(runs > pages / 512);
 	CHECK(virt_to_phys(area) == PHYS_ADDR_UNKNOWN);
-	check_physical(object, KMALLOC_MAX_SIZE);
+	frames_check_object(object, KMALLOC_MAX_SIZE);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
  */
 #include "unit.h"
 
+#include "frames.h"
 #include "kmalloc/io.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/size_class.h"
@@ -21,49 +22,14 @@
 #include "seccomp.h"
 #include "slab/kmem_cache.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#define PAGE 4096UL
-#define PRESENT (1UL << 63)
-#define FRAME ((1UL << 55) - 1)
+#define PAGE FRAME_BYTES
 #define PER_CLASS (6UL << 20) /* bytes of each class, at most */
-
-/* The frame of the page that holds an address; 0: not resident, or not shown. */
-static uint64_t frame_of(const void *addr)
-{
-	static pid_t owner; /* of fd: a child has pages of its own */
-	static int fd;
-	uint64_t entry = 0;
-
-	if (owner != getpid()) {
-		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-		owner = getpid();
-	}
-	if (pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)addr / PAGE * sizeof(entry))) !=
-	    sizeof(entry))
-		return 0;
-	return entry & PRESENT ? entry & FRAME : 0;
-}
-
-static void check_contiguous(const char *object, size_t size)
-{
-	phys_addr_t phys = virt_to_phys(object);
-	uintptr_t first = (uintptr_t)object & ~(PAGE - 1);
-
-	CHECK(phys != PHYS_ADDR_UNKNOWN);
-	for (uintptr_t at = first; at < (uintptr_t)object + size; at += PAGE)
-		CHECK_EQ(frame_of((void *)at), phys / PAGE + (at - first) / PAGE);
-	CHECK_EQ(phys % PAGE, (uintptr_t)object % PAGE);
-	/* one offset for all of it, in both directions */
-	CHECK_EQ(virt_to_phys(object + size - 1), phys + size - 1);
-	CHECK(phys_to_virt(phys) == object);
-	CHECK(phys_to_virt(phys + size - 1) == object + size - 1);
-}
 
 struct dma_object {
 	char *ptr;
@@ -104,7 +70,7 @@ static void objects_of_every_class_are_contiguous_and_stay(void)
 			one->ptr = kmalloc(one->size, GFP_DMA | GFP_KERNEL);
 			CHECK(one->ptr != NULL);
 			CHECK(!strncmp(virt_to_cache(one->ptr)->name, "dma-kmalloc-", 12));
-			check_contiguous(one->ptr, one->size);
+			frames_check_object(one->ptr, one->size);
 			one->phys = virt_to_phys(one->ptr);
 			unit_fill(one->ptr, one->size, i);
 		}
@@ -114,7 +80,7 @@ static void objects_of_every_class_are_contiguous_and_stay(void)
 	CHECK(dma_zone_verify());
 	for (size_t i = 0; i < nr_objects; i++) {
 		CHECK_EQ(virt_to_phys(objects[i].ptr), objects[i].phys);
-		check_contiguous(objects[i].ptr, objects[i].size);
+		frames_check_object(objects[i].ptr, objects[i].size);
 	}
 	for (size_t i = 0; i < nr_objects; i++)
 		kfree(objects[i].ptr);
@@ -224,14 +190,14 @@ static void child_of_fork_has_none_and_the_parent_keeps_its_frames(void)
 		CHECK(virt_to_cache(object) == NULL);
 		object = kmalloc(5000, GFP_DMA | GFP_KERNEL);
 		CHECK(object != NULL);
-		check_contiguous(object, 5000);
+		frames_check_object(object, 5000);
 		kfree(object);
 		_exit(0);
 	}
 	/* where it was shared, this write would get a copy elsewhere */
 	memset(object, 2, 100000);
 	CHECK_EQ(virt_to_phys(object), phys);
-	check_contiguous(object, 100000);
+	frames_check_object(object, 100000);
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	kfree(object);
 }
@@ -285,15 +251,12 @@ static void refusal_is_null_and_one_clear_line(void)
 /* Frames go to pages in the order of their first touch, so an area touched from its end is scattered. */
 static void area_spans_frames_that_do_not_follow_each_other(void)
 {
-	size_t size = 4UL << 20, breaks = 0;
+	size_t size = 4UL << 20;
 	char *area = vmalloc(size);
 
 	for (size_t at = size; at > 0; at -= PAGE)
 		area[(at - PAGE) * 7 % size] = 1;
-	for (size_t at = PAGE; at < size; at += PAGE)
-		breaks += frame_of(area + at) != frame_of(area + at - PAGE) + 1;
-	CHECK(frame_of(area) != 0);
-	CHECK(breaks > 0);
+	CHECK(frames_runs(area, size / PAGE) > 1);
 	CHECK(virt_to_phys(area) == PHYS_ADDR_UNKNOWN);
 	vfree(area);
 }
@@ -313,7 +276,8 @@ int main(void)
 	};
 	volatile char here = 1;
 
-	if (!frame_of((const void *)(uintptr_t)&here)) {
+	if (access("/proc/self/pagemap", R_OK) != 0 ||
+	    !frames_phys((const void *)(uintptr_t)&here)) {
 		fprintf(stderr, "skipped: this process may not see the frames of its memory\n");
 		return 77;
 	}

@@ -63,32 +63,31 @@ static inline bool rseq_cmpxchg(const void *base, size_t table, size_t word, uin
 	return true;
 }
 
-static inline bool rseq_replace_empty(const void *base, size_t table, size_t slot,
-				      uintptr_t desired, uintptr_t *sentinel)
+/* The sheaf is replaced if the slot `at` beside its top is a sentinel. */
+static inline bool rseq_replace(const void *base, size_t table, size_t slot, uintptr_t desired,
+				uintptr_t *sentinel, ptrdiff_t at)
 {
 	uintptr_t *area = rseq_area(base, table);
 
 	if (!area || area == base)
 		return false;
-	*sentinel = ((uintptr_t *)area[slot])[-1];
+	*sentinel = ((uintptr_t *)area[slot])[at];
 	if (!(*sentinel & 1))
 		return false;
 	area[slot] = desired;
 	return true;
 }
 
+static inline bool rseq_replace_empty(const void *base, size_t table, size_t slot,
+				      uintptr_t desired, uintptr_t *sentinel)
+{
+	return rseq_replace(base, table, slot, desired, sentinel, -1);
+}
+
 static inline bool rseq_replace_full(const void *base, size_t table, size_t slot, uintptr_t desired,
 				     uintptr_t *sentinel)
 {
-	uintptr_t *area = rseq_area(base, table);
-
-	if (!area || area == base)
-		return false;
-	*sentinel = ((uintptr_t *)area[slot])[0];
-	if (!(*sentinel & 1))
-		return false;
-	area[slot] = desired;
-	return true;
+	return rseq_replace(base, table, slot, desired, sentinel, 0);
 }
 
 #endif
