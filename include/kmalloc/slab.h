@@ -326,7 +326,10 @@ static inline struct kmem_cache *kmem_cache_create_usercopy(
  * reported and the cache stays, so that they can still be freed. NULL is nothing.
  */
 void kmem_cache_destroy(struct kmem_cache *cache) KMALLOC_SYMBOL(kmem_cache_destroy);
-/* Return what is free in it to the system's pages, from all CPUs. May block. 0. */
+/*
+ * Return what is free in it to the system's pages, from all CPUs. May block; in an atomic scope nothing is done. 0: no
+ * slab is left; else 1.
+ */
 int kmem_cache_shrink(struct kmem_cache *cache) KMALLOC_SYMBOL(kmem_cache_shrink);
 /* Bytes of an object. */
 unsigned int kmem_cache_size(struct kmem_cache *cache) KMALLOC_SYMBOL(kmem_cache_size);

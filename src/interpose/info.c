@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 struct usage {
 	size_t slabs;	     /* bytes of slab pages */
@@ -31,18 +32,25 @@ struct usage {
 	struct vmalloc_stat areas;
 };
 
+/* Objects out of slabs and not in the barn; the two were not counted at one moment. */
+static size_t objects_out(const struct kmem_cache_stat *stat)
+{
+	return stat->active_objs - min_size(stat->active_objs, stat->cached_objs);
+}
+
 /* False: not from a handler that interrupted the allocator, and not without memory. */
 static bool usage_read(struct usage *usage)
 {
 	*usage = (struct usage){ 0 };
 	if (lock_in_atomic() || !kmalloc_start())
 		return false;
-	for (unsigned i = 1; i < NR_KMALLOC_CLASSES; i++) {
+	for_each_kmem_cache(cache)
+	{
 		struct kmem_cache_stat stat;
 
-		kmem_cache_stat(&kmem_caches[i], &stat);
-		usage->slabs += stat.num_slabs * (GRANULE_SIZE << kmem_caches[i].order);
-		usage->slabs_active += (stat.active_objs - stat.cached_objs) * kmem_caches[i].size;
+		kmem_cache_stat(cache, &stat);
+		usage->slabs += stat.slab_bytes;
+		usage->slabs_active += objects_out(&stat) * stat.object_bytes;
 	}
 	page_stat(&usage->pages);
 	vmalloc_stat(&usage->areas);
@@ -116,25 +124,54 @@ exported void malloc_stats(void)
 	}
 }
 
+/* A name that a program chose, so that it stands in an attribute. */
+static void print_name(FILE *stream, const char *name)
+{
+	for (; *name; name++) {
+		if (strchr("<>&\"", *name))
+			fprintf(stream, "&#%u;", (unsigned char)*name);
+		else
+			fputc((unsigned char)*name < ' ' ? '?' : *name, stream);
+	}
+}
+
+/* Classes first, by size: the list has the newest first. */
+static void print_cache(FILE *stream, struct kmem_cache *cache)
+{
+	struct kmem_cache_stat stat;
+
+	kmem_cache_stat(cache, &stat);
+	if (!stat.num_slabs)
+		return;
+	fprintf(stream, "  <cache name=\"");
+	print_name(stream, cache->name);
+	fprintf(stream, "\" size=\"%zu\" slabs=\"%zu\" active=\"%zu\"/>\n", stat.object_bytes,
+		stat.num_slabs, objects_out(&stat));
+}
+
+static void print_caches(FILE *stream)
+{
+	for (unsigned i = 1; i < NR_KMALLOC_CLASSES; i++)
+		print_cache(stream, &kmem_caches[i]);
+	for_each_kmem_cache(cache)
+	{
+		if (cache->flags & KMEM_CACHE_CREATED)
+			print_cache(stream, cache);
+	}
+}
+
 /* malloc_info(3): an XML document on `stream`. 0, or, as glibc, EINVAL for options other than 0. */
 exported int malloc_info(int options, FILE *stream)
 {
 	struct usage usage;
+	bool known;
 
 	if (options)
 		return EINVAL;
-	usage_read(&usage);
+	known = usage_read(&usage);
 	fprintf(stream, "<malloc version=\"libkmalloc-1\">\n<sizes>\n");
-	for (unsigned i = 1; i < NR_KMALLOC_CLASSES && usage.pages.mapped; i++) {
-		struct kmem_cache_stat stat;
-
-		kmem_cache_stat(&kmem_caches[i], &stat);
-		if (stat.num_slabs)
-			fprintf(stream,
-				"  <cache name=\"%s\" size=\"%u\" slabs=\"%zu\" active=\"%zu\"/>\n",
-				kmem_caches[i].name, kmem_caches[i].size, stat.num_slabs,
-				stat.active_objs - stat.cached_objs);
-	}
+	if (known)
+		print_caches(stream);
 	fprintf(stream, "</sizes>\n<system type=\"current\" size=\"%zu\"/>\n",
 		usage.pages.mapped + usage.areas.bytes);
 	fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", usage.areas.nr_areas,

@@ -17,8 +17,8 @@
  *     __GFP_NOFAIL; from the second on after a pause;
  *  5. with __GFP_HIGH or __GFP_MEMALLOC, but not __GFP_NOMEMALLOC: the reserve;
  *  6. a report, but for __GFP_NOWARN.
- * Objects of accounted caches are charged to the thread's group before 3; over its limit the answer is NULL,
- * but with __GFP_NOFAIL.
+ * Objects of accounted caches, and areas with __GFP_ACCOUNT, are charged to the thread's group before 3; over its
+ * limit the answer is NULL, but with __GFP_NOFAIL.
  * __GFP_ZERO clears the object, all of it, unless it is known to be zero.
  *
  * No state, no locks of its own; any context.
@@ -31,8 +31,8 @@
 #include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
-#include "lib/fmt.h"
 #include "os/os.h"
+#include "page/memcg.h"
 #include "page/reclaim.h"
 #include "slab/memcg.h"
 #include "vmalloc/vmalloc.h"
@@ -47,26 +47,25 @@
 static cold_path gfp_t fix_bug(gfp_t gfp, const void *caller)
 {
 	gfp_t bug = gfp & GFP_SLAB_BUG_MASK;
-	char text[CALLER_TEXT], bad[GFP_FORMAT_MAX], good[GFP_FORMAT_MAX];
+	char bad[GFP_FORMAT_MAX], good[GFP_FORMAT_MAX];
 
 	gfp &= ~bug;
 	if (context_first_time(caller, PLACE_BUG_MASK))
-		fmt_warn("Unexpected gfp: 0x%x (%s). Fixing up to gfp: 0x%x (%s). Fix your code! "
-			 "Called from %s",
-			 bug, gfp_format(bad, sizeof(bad), bug), gfp,
-			 gfp_format(good, sizeof(good), gfp), caller_text(text, caller));
+		report_fault(gfp, caller,
+			     "Unexpected gfp: 0x%x (%s). Fixing up to gfp: 0x%x (%s). Fix your "
+			     "code! Called from " REPORT_CALLER,
+			     bug, gfp_format(bad, sizeof(bad), bug), gfp,
+			     gfp_format(good, sizeof(good), gfp));
 	return gfp;
 }
 
 /* NOFAIL where nothing may be waited for: nobody can promise that. */
 static cold_path gfp_t fix_nofail(gfp_t gfp, const void *caller)
 {
-	char text[CALLER_TEXT];
-
 	if (context_first_time(caller, PLACE_NOFAIL))
-		fmt_warn("__GFP_NOFAIL where nothing may sleep can't be kept: it may fail. Called "
-			 "from %s",
-			 caller_text(text, caller));
+		report_fault(gfp, caller,
+			     "__GFP_NOFAIL where nothing may sleep can't be kept: it may fail. "
+			     "Called from " REPORT_CALLER);
 	return gfp & ~__GFP_NOFAIL;
 }
 
@@ -150,6 +149,12 @@ static void *alloc_object(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 	return object;
 }
 
+exported struct mem_cgroup *mem_cgroup_create(const char *name)
+{
+	/* a handler may have interrupted this very call */
+	return context_is_atomic() || !kmalloc_start() ? NULL : memcg_create(name);
+}
+
 /* An object of an accounted cache, in the name of the thread's active group. */
 static cold_path void *alloc_accounted(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 {
@@ -158,16 +163,13 @@ static cold_path void *alloc_accounted(struct kmem_cache *cache, gfp_t gfp, bool
 
 	if (!group)
 		return alloc_object(cache, gfp, zeroed);
-	if (!memcg_charge(group, cache, gfp & __GFP_NOFAIL)) {
-		if (gfpflags_allow_blocking(gfp) && !(gfp & __GFP_NOWARN))
-			memcg_complain(group);
+	if (!memcg_charge(group, cache->size, gfp))
 		return NULL;
-	}
 	object = alloc_object(cache, gfp, zeroed);
 	if (likely(object))
 		memcg_set_owner(cache, object, group);
 	else
-		memcg_uncharge(group, cache);
+		memcg_uncharge(group, cache->size);
 	return object;
 }
 
@@ -233,9 +235,38 @@ void *kmalloc_no_cache(size_t size, gfp_t gfp, const void *caller)
 	return NULL;
 }
 
-void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
+static void *alloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 {
 	unsigned round = 0;
+	void *area;
+
+	do
+		area = vmalloc_area(size, align, gfp, zeroed);
+	while (unlikely(!area) && next_round(gfp, &round));
+	return area;
+}
+
+/* An area in the name of the thread's active group. */
+static cold_path void *alloc_accounted_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
+{
+	struct mem_cgroup *group = memcg_active();
+	size_t bytes = align_up(size, os_page_size);
+	void *area;
+
+	if (!group)
+		return alloc_area(size, align, gfp, zeroed);
+	if (!memcg_charge(group, bytes, gfp))
+		return NULL;
+	area = alloc_area(size, align, gfp, zeroed);
+	if (likely(area))
+		vmalloc_set_owner(area, group, bytes);
+	else
+		memcg_uncharge(group, bytes);
+	return area;
+}
+
+void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
+{
 	bool zeroed;
 	void *area;
 
@@ -248,10 +279,12 @@ void *vmalloc_gfp(size_t size, size_t align, gfp_t gfp, const void *caller)
 		return NULL;
 	}
 	if (unlikely(size > vmap_end - vmap_base || align > vmap_end - vmap_base))
-		gfp &= ~__GFP_NOFAIL; /* it never will: there are not so many addresses */
-	do
-		area = vmalloc_area(size, align, gfp, &zeroed);
-	while (unlikely(!area) && next_round(gfp, &round));
+		gfp &= ~(__GFP_NOFAIL |
+			 __GFP_ACCOUNT); /* it never will: there are not so many addresses */
+	if (unlikely(gfp & __GFP_ACCOUNT))
+		area = alloc_accounted_area(size, align, gfp, &zeroed);
+	else
+		area = alloc_area(size, align, gfp, &zeroed);
 	if (unlikely(!area))
 		report_no_memory("vmalloc", size, gfp, caller);
 	else if (gfp & __GFP_ZERO && !zeroed)

@@ -21,20 +21,20 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/stat.h"
-#include "lib/fmt.h"
 #include "vmalloc/vmalloc.h"
 
 #include <string.h>
 
 static void *too_large(size_t size, gfp_t gfp, const void *caller)
 {
-	char text[CALLER_TEXT];
-
 	if (!(gfp & __GFP_NOWARN) && caller_is_new(caller))
-		fmt_warn("kmalloc: %zu bytes are over the limit of %lu, called from %s", size,
-			 KMALLOC_MAX_SIZE, caller_text(text, caller));
+		report_fault(gfp, caller,
+			     "kmalloc: %zu bytes are over the limit of %lu, called "
+			     "from " REPORT_CALLER,
+			     size, KMALLOC_MAX_SIZE);
 	return NULL;
 }
 
@@ -106,15 +106,13 @@ exported void *__kmalloc_caller(size_t size, gfp_t gfp, const void *caller)
 
 static cold_path void free_slow(void *object, const void *caller)
 {
-	char text[CALLER_TEXT];
-
 	if (ZERO_OR_NULL_PTR(object))
 		return;
 	if (unlikely(vmalloc_owns(object) && vmalloc_is_marked(object))) {
-		fmt_warn(
-			"kfree(%p): Not a kmalloc allocation but a vmalloc area, called from %s; it "
-			"is not freed",
-			object, caller_text(text, caller));
+		report_fault(GFP_KERNEL, caller,
+			     "kfree(%p): Not a kmalloc allocation but a vmalloc area, called "
+			     "from " REPORT_CALLER "; it is not freed",
+			     object);
 		return;
 	}
 	kfree_nowait_slow(object);

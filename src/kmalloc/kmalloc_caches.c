@@ -50,12 +50,13 @@ static void create_all(enum kmalloc_kind kind)
 {
 	for (unsigned index = 1; index < NR_KMALLOC_CLASSES; index++) {
 		struct kmem_cache *none = NULL, *made;
+		size_t left;
 
 		if (atomic_load_explicit(&caches[kind][index], memory_order_acquire))
 			continue;
 		made = create(kind, index);
 		if (made && !atomic_compare_exchange_strong(&caches[kind][index], &none, made))
-			kmem_cache_shutdown(made, 0, NULL);
+			kmem_cache_shutdown(made, 0, NULL, &left);
 	}
 }
 

@@ -24,7 +24,7 @@
 #include "kmalloc/context.h"
 
 #include "kmalloc/caller.h"
-#include "lib/fmt.h"
+#include "kmalloc/report.h"
 #include "lib/port.h"
 
 #include <errno.h>
@@ -259,12 +259,12 @@ static void *wait_for_element(mempool_t *pool)
 exported void *mempool_alloc(mempool_t *pool, gfp_t gfp)
 {
 	const void *caller = __builtin_return_address(0);
-	char text[CALLER_TEXT];
 
 	if (unlikely(gfp & __GFP_ZERO)) {
 		if (caller_is_new(caller))
-			fmt_warn("mempool_alloc: __GFP_ZERO is ignored, called from %s",
-				 caller_text(text, caller));
+			report_fault(gfp, caller,
+				     "mempool_alloc: __GFP_ZERO is ignored, called "
+				     "from " REPORT_CALLER);
 		gfp &= ~__GFP_ZERO;
 	}
 	gfp |= __GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN;

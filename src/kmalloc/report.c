@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * report.c - allocation failures.
+ * report.c - allocation failures, and calls with arguments that can't be right.
  *
  * Mirrors slab_out_of_memory() of mm/slub.c and warn_alloc() of mm/page_alloc.c: as many lines as
  * theirs, at most BURST in INTERVAL_MS, and then how many were left out. Differences: the caller is named;
- * there is one node. And as GFP_ATOMIC makes no system call, a failure of it only leaves a note, which the
- * next call that may sleep prints, or the end of the program: the kernel's printk_deferred().
+ * there is one node. And as GFP_ATOMIC makes no system call, a report of such a call only leaves a note, which the
+ * next call that may sleep prints, or the end of the program: the kernel's printk_deferred(). Only then is the
+ * caller's name looked for, since the dynamic linker's lock goes with it.
  *
  * A note goes FREE -> FILLING -> READY -> PRINTING -> FREE, each step by the thread that took
  * the one before by compare-and-swap (FREE and READY are for anybody to take). When all
@@ -18,15 +19,18 @@
 #include "os/os.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #define NR_NOTES 16
 #define INTERVAL_MS 5000
 #define BURST 10
+#define FAULT_TEXT 384
 
 enum { NOTE_FREE, NOTE_FILLING, NOTE_READY, NOTE_PRINTING };
 
 struct note {
 	_Atomic int state;
+	bool fault; /* its text is in fault_texts[]; only `caller` below holds */
 	const struct kmem_cache *cache; /* NULL: there is none */
 	const char *what;		/* the call, where there is no cache */
 	const void *caller;
@@ -37,7 +41,8 @@ struct note {
 };
 
 static struct note notes[NR_NOTES];
-static _Atomic unsigned nr_pending; /* notes READY, and failures that found none free */
+static char fault_texts[NR_NOTES][FAULT_TEXT]; /* each belongs to the note with its number */
+static _Atomic unsigned nr_pending;	       /* notes READY, and failures that found none free */
 static _Atomic unsigned nr_missed;
 static _Atomic uint64_t interval_start;
 static _Atomic unsigned nr_printed; /* in this interval */
@@ -76,6 +81,16 @@ static void print(const struct note *note)
 		 note->objects - min_size(note->inuse, note->objects));
 }
 
+static void print_fault(char *text, const void *caller)
+{
+	char name[CALLER_TEXT];
+	char *mark = strchr(text, REPORT_CALLER[0]);
+
+	if (mark)
+		*mark++ = 0;
+	fmt_warn("%s%s%s", text, mark ? caller_text(name, caller) : "", mark ? mark : "");
+}
+
 /* May one more be printed now? */
 static bool within_rate(void)
 {
@@ -87,7 +102,7 @@ static bool within_rate(void)
 		unsigned printed = atomic_exchange(&nr_printed, 0);
 
 		if (printed > BURST)
-			fmt_warn("%u reports of failed allocations were left out", printed - BURST);
+			fmt_warn("%u reports were left out", printed - BURST);
 	}
 	return atomic_fetch_add(&nr_printed, 1) < BURST;
 }
@@ -103,7 +118,9 @@ void report_flush(void)
 	struct note *note;
 
 	while ((note = take_note(NOTE_READY, NOTE_PRINTING)) != NULL) {
-		if (within_rate())
+		if (note->fault)
+			print_fault(fault_texts[note - notes], note->caller);
+		else if (within_rate())
 			print(note);
 		atomic_fetch_sub(&nr_pending, 1);
 		atomic_store(&note->state, NOTE_FREE);
@@ -123,6 +140,7 @@ static void report(const struct note *filled)
 	}
 	note = take_note(NOTE_FREE, NOTE_FILLING);
 	if (note) {
+		note->fault = false;
 		note->cache = filled->cache;
 		note->what = filled->what;
 		note->caller = filled->caller;
@@ -163,4 +181,29 @@ void report_no_memory(const char *what, size_t size, gfp_t gfp, const void *call
 
 	if (!(gfp & __GFP_NOWARN))
 		report(&note);
+}
+
+void report_fault(gfp_t gfp, const void *caller, const char *format, ...)
+{
+	char text[FAULT_TEXT];
+	struct note *note;
+	va_list args;
+
+	va_start(args, format);
+	fmt_vformat(text, sizeof(text), format, args);
+	va_end(args);
+	if (gfpflags_allow_blocking(gfp)) {
+		print_fault(text, caller);
+		return;
+	}
+	note = take_note(NOTE_FREE, NOTE_FILLING);
+	if (note) {
+		note->fault = true;
+		note->caller = caller;
+		memcpy(fault_texts[note - notes], text, sizeof(text));
+		atomic_store(&note->state, NOTE_READY);
+	} else {
+		atomic_fetch_add(&nr_missed, 1);
+	}
+	atomic_fetch_add(&nr_pending, 1);
 }

@@ -448,6 +448,35 @@ void reserve_stat(struct reserve_stat *stat)
 	}
 }
 
+_Atomic uint64_t *reserve_tag(size_t at)
+{
+	size_t count = atomic_load_explicit(&nr_chunks, memory_order_acquire);
+
+	return at / BITRUN_UNITS < count ? tag_at(at) : NULL;
+}
+
+bool reserve_read_page(size_t at, struct reserve_page *page)
+{
+	_Atomic uint64_t *tag = reserve_tag(at);
+	uint64_t map, kind;
+
+	*page = (struct reserve_page){ 0 };
+	if (!tag)
+		return false;
+	map = atomic_load(&chunk_at(at)->pages);
+	page->tag = atomic_load(tag);
+	kind = page->tag >> TAG_SHIFT;
+	page->free = map >> at % BITRUN_UNITS & 1;
+	page->run = kind & TAG_RUN;
+	page->pages = page->run ? kind & TAG_VALUE : 0;
+	page->shift = page->run ? 0 : kind & TAG_VALUE;
+	page->slots = page->tag << (64 - TAG_SHIFT) >> (64 - TAG_SHIFT);
+	page->others = page->shift >= SLOT_SHIFT_MIN && page->shift <= SLOT_SHIFT_MAX ?
+			       ~slots_mask(page->shift) :
+			       UINT64_MAX;
+	return true;
+}
+
 /* A page in use, by its tag: returns how many pages that speaks for, at most `left`. */
 static unsigned count_page(uint64_t word, unsigned left, struct reserve_account *account)
 {

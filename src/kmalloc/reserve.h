@@ -31,6 +31,22 @@ size_t reserve_size(const void *ptr);
 /* The cache that an object was allocated for; NULL: none. Only for comparing. */
 const struct kmem_cache *reserve_cache(const void *ptr);
 
+/* What a page says of itself. */
+struct reserve_page {
+	bool free;
+	bool run;	 /* heads a run of `pages`; else, if tag is not 0, cut into slots */
+	unsigned pages;	 /* of the run */
+	unsigned shift;	 /* log2 of a slot's bytes */
+	uint64_t slots;	 /* those that are free */
+	uint64_t others; /* bits of slots that such a page has not; none may be set in `slots` */
+	uint64_t tag;	 /* all of it; 0: it heads nothing */
+};
+
+/* The tag of page number `at`, counted from the start; NULL: there is none. For tests of the validator. */
+_Atomic uint64_t *reserve_tag(size_t at);
+/* Read page number `at`; others may be at work on it. False: there is none. */
+bool reserve_read_page(size_t at, struct reserve_page *page);
+
 struct reserve_stat {
 	size_t bytes; /* of all chunks */
 	size_t free;

@@ -17,6 +17,7 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/start.h"
@@ -101,32 +102,37 @@ static void report_object(const struct kmem_cache *cache, const void *object, si
 exported void kmem_cache_destroy(struct kmem_cache *cache)
 {
 	const void *caller = __builtin_return_address(0);
-	char text[CALLER_TEXT];
 	size_t left;
 
 	if (!cache)
 		return;
-	if (kmem_cache_state(cache) != KMEM_CACHE_LIVE)
-		die("BUG kmem_cache_destroy(%p): cache %s is destroyed already (double destroy)",
-		    cache, cache->name);
 	if (context_is_atomic()) {
-		fmt_warn("kmem_cache_destroy(%s) may sleep and is ignored here, called from %p",
-			 cache->name, caller);
+		report_fault(GFP_KERNEL, caller,
+			     "kmem_cache_destroy(%s) may sleep and is ignored here, called "
+			     "from " REPORT_CALLER,
+			     cache->name);
 		return;
 	}
 	kvmalloc_poll_deferred(GFP_KERNEL);
-	left = kmem_cache_shutdown(cache, REPORTED_MAX, report_object);
+	if (!kmem_cache_shutdown(cache, REPORTED_MAX, report_object, &left))
+		die("BUG kmem_cache_destroy(%p): cache %s is destroyed already (double destroy)",
+		    cache, cache->name);
 	if (left)
-		fmt_warn(
-			"kmem_cache_destroy %s: Slab cache still has objects (%zu) when called from %s",
-			cache->name, left, caller_text(text, caller));
+		report_fault(GFP_KERNEL, caller,
+			     "kmem_cache_destroy %s: Slab cache still has objects (%zu) when "
+			     "called from " REPORT_CALLER,
+			     cache->name, left);
 }
 
 exported int kmem_cache_shrink(struct kmem_cache *cache)
 {
-	if (!context_is_atomic())
-		kmem_cache_drain(cache);
-	return 0;
+	struct kmem_cache_stat stat;
+
+	if (context_is_atomic())
+		return 1;
+	kmem_cache_drain(cache);
+	kmem_cache_stat(cache, &stat);
+	return stat.num_slabs != 0;
 }
 
 exported unsigned int kmem_cache_size(struct kmem_cache *cache)
@@ -136,17 +142,18 @@ exported unsigned int kmem_cache_size(struct kmem_cache *cache)
 
 static cold_path void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, const void *caller)
 {
-	char text[CALLER_TEXT];
-
 	if (unlikely(kmem_cache_state(cache) != KMEM_CACHE_LIVE)) {
-		fmt_warn("kmem_cache_alloc(%s): the cache is destroyed, called from %s",
-			 cache->name, caller_text(text, caller));
+		report_fault(gfp, caller,
+			     "kmem_cache_alloc(%s): the cache is destroyed, called "
+			     "from " REPORT_CALLER,
+			     cache->name);
 		return NULL;
 	}
 	if (unlikely(cache->ctor && (gfp & __GFP_ZERO)) && caller_is_new(caller))
-		fmt_warn("kmem_cache_alloc(%s): __GFP_ZERO undoes what the constructor did, "
-			 "called from %s",
-			 cache->name, caller_text(text, caller));
+		report_fault(gfp, caller,
+			     "kmem_cache_alloc(%s): __GFP_ZERO undoes what the constructor did, "
+			     "called from " REPORT_CALLER,
+			     cache->name);
 	return kmem_cache_alloc_gfp(cache, gfp, caller);
 }
 
@@ -181,17 +188,19 @@ exported hot_path void *__kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 static cold_path void free_slow(struct kmem_cache *cache, void *object, const void *caller)
 {
 	struct kmem_cache *owner = virt_to_cache(object);
-	char text[CALLER_TEXT];
 
 	if (likely(owner == cache) || (reserve_owns(object) && reserve_cache(object) == cache))
 		kfree_nowait_slow(object);
 	else if (owner)
-		fmt_warn("kmem_cache_free(%s, %p): object belongs to different cache %s, called "
-			 "from %s; it is not freed",
-			 cache->name, object, owner->name, caller_text(text, caller));
+		report_fault(GFP_KERNEL, caller,
+			     "kmem_cache_free(%s, %p): object belongs to different cache %s, "
+			     "called from " REPORT_CALLER "; it is not freed",
+			     cache->name, object, owner->name);
 	else
-		fmt_warn("kmem_cache_free(%s, %p): object is not in a slab page, called from %s",
-			 cache->name, object, caller_text(text, caller));
+		report_fault(GFP_KERNEL, caller,
+			     "kmem_cache_free(%s, %p): object is not in a slab page, called "
+			     "from " REPORT_CALLER,
+			     cache->name, object);
 }
 
 exported hot_path void kmem_cache_free(struct kmem_cache *cache, void *object)

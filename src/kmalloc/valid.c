@@ -14,7 +14,9 @@
 #include "kmalloc/account.h"
 #include "kmalloc/emergency.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
+#include "lib/bitrun.h"
 #include "lib/lock.h"
 #include "lib/param.h"
 #include "lib/valid.h"
@@ -24,6 +26,7 @@
 #include "vmalloc/valid.h"
 #include "vmalloc/vmalloc.h"
 
+#define LOOKS 3
 #define WAITING_MAX 100000000UL /* a longer list is a ring */
 
 bool emergency_is_valid(void)
@@ -45,6 +48,47 @@ bool emergency_is_valid(void)
 	}
 	if (emergency_used() != count)
 		return invalid("emergency: %zu slots in use, %zu counted", count, emergency_used());
+	return true;
+}
+
+/* NULL, or what can't be so. */
+static const char *page_fault(size_t at, const struct reserve_page *page)
+{
+	if (page->free && page->tag)
+		return "it is free, and heads objects";
+	if (page->run && (!page->pages || at % BITRUN_UNITS + page->pages > BITRUN_UNITS))
+		return "its run is not in one chunk";
+	if (page->run && page->slots)
+		return "it heads a run, and has free slots";
+	if (page->tag && !page->run && page->slots & page->others)
+		return "it has slots that can't be in it";
+	return NULL;
+}
+
+/*
+ * There is no lock, and a handler may be at work on a page whoever stands still: its map and its tag are two words. What
+ * is wrong is wrong each time that it is looked at.
+ */
+static bool reserve_page_is_valid(size_t at, struct reserve_page *page)
+{
+	const char *fault = page_fault(at, page);
+	uint64_t tag = page->tag;
+
+	for (unsigned i = 0; fault && i < LOOKS; i++) {
+		if (!reserve_read_page(at, page) || page->tag != tag)
+			return true;
+		fault = page_fault(at, page);
+	}
+	return !fault || invalid("reserve: page %zu: %s (tag 0x%lx)", at, fault, tag);
+}
+
+bool reserve_is_valid(void)
+{
+	struct reserve_page page;
+
+	for (size_t at = 0; reserve_read_page(at, &page); at++)
+		if (!reserve_page_is_valid(at, &page))
+			return false;
 	return true;
 }
 
@@ -79,7 +123,7 @@ bool deferred_is_valid(void)
 bool rooms_are_valid(void)
 {
 	return params_are_valid() && locks_are_valid() && kmem_caches_are_valid() &&
-	       vmap_is_valid() && zone_is_valid() && meta_is_valid();
+	       vmap_is_valid() && zone_is_valid() && meta_is_valid() && reserve_is_valid();
 }
 
 static bool world_is_valid(void)

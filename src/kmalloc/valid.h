@@ -7,6 +7,8 @@
 
 /* The table of emergency mappings; no handler is at it. */
 bool emergency_is_valid(void);
+/* Each page of the reserve by itself. Any context; others may be at work. */
+bool reserve_is_valid(void);
 /* What waits to be freed is ours, each once. With every lock held and the areas stopped. */
 bool deferred_is_valid(void);
 /*

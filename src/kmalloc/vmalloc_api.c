@@ -3,7 +3,7 @@
  * vmalloc_api.c - the kernel's vmalloc() and kvmalloc() families, for programs that link the library.
  *
  * Mirrors mm/vmalloc.c and mm/util.c. Differences: areas may be asked for in any context, and where
- * waiting is forbidden only those that wait for reuse are given; a larger alignment in
+ * waiting is forbidden the answer is NULL; a larger alignment in
  * vrealloc is not offered; vrealloc moves pages instead of bytes (vmalloc/vrealloc.c).
  *
  * kvmalloc: 1. up to KMALLOC_MAX_SIZE an object, without a warning; 2. if there is none, or above
@@ -18,11 +18,10 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/vmalloc.h"
-#include "lib/fmt.h"
 #include "os/os.h"
-#include "slab/memcg.h"
 #include "vmalloc/vmalloc.h"
 
 #include <limits.h>
@@ -30,20 +29,17 @@
 
 static cold_path void complain(const char *what, const void *addr, const void *caller)
 {
-	char text[CALLER_TEXT];
-
-	fmt_warn("%s (%p), called from %s", what, addr, caller_text(text, caller));
+	report_fault(GFP_KERNEL, caller, "%s (%p), called from " REPORT_CALLER, what, addr);
 }
 
 static void *area_alloc(size_t size, size_t align, gfp_t gfp, const void *caller)
 {
-	char text[CALLER_TEXT];
 	void *area;
 
 	if (unlikely(!size)) {
 		if (!(gfp & __GFP_NOWARN) && caller_is_new(caller))
-			fmt_warn("vmalloc: 0 bytes asked for, called from %s",
-				 caller_text(text, caller));
+			report_fault(gfp, caller,
+				     "vmalloc: 0 bytes asked for, called from " REPORT_CALLER);
 		return NULL;
 	}
 	area = vmalloc_gfp(size, align, gfp, caller);
@@ -115,7 +111,6 @@ static void zero_tail(char *area, size_t old_size, size_t size)
 static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 {
 	size_t old_size = vmalloc_owns(ptr) ? vmalloc_size(ptr) : 0;
-	bool marked = vmalloc_is_marked(ptr);
 	void *area;
 
 	if (unlikely(!old_size)) {
@@ -123,8 +118,6 @@ static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 		return NULL;
 	}
 	area = vrealloc_area(ptr, size, current_gfp_context(gfp));
-	if (area && marked)
-		vmalloc_mark(area);
 	if (area && (gfp & __GFP_ZERO))
 		zero_tail(area, old_size, size);
 	return area;
@@ -145,12 +138,10 @@ exported void *vrealloc(const void *area, size_t size, gfp_t gfp)
 
 static void *kv_alloc(size_t size, gfp_t gfp, const void *caller)
 {
-	char text[CALLER_TEXT];
 	void *object;
 
-	/* an area knows no zone, and is charged to no group: it can't stand in */
-	if (unlikely(gfp & __GFP_DMA ||
-		     (gfp & __GFP_ACCOUNT && size <= KMALLOC_MAX_SIZE && memcg_active())))
+	/* an area knows no zone: it can't stand in */
+	if (unlikely(gfp & __GFP_DMA))
 		return __kmalloc_caller(size, gfp, caller);
 	if (size <= KMALLOC_MAX_SIZE) {
 		object = __kmalloc_caller(size, gfp | __GFP_NOWARN, caller);
@@ -158,8 +149,10 @@ static void *kv_alloc(size_t size, gfp_t gfp, const void *caller)
 			return object;
 	} else if (unlikely(size > INT_MAX)) {
 		if (!(gfp & __GFP_NOWARN) && caller_is_new(caller))
-			fmt_warn("kvmalloc: %zu bytes are more than INT_MAX, called from %s", size,
-				 caller_text(text, caller));
+			report_fault(gfp, caller,
+				     "kvmalloc: %zu bytes are more than INT_MAX, called "
+				     "from " REPORT_CALLER,
+				     size);
 		return NULL;
 	}
 	return area_alloc(size, 0, gfp, caller);

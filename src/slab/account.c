@@ -13,8 +13,8 @@
 
 #include "lib/bitmap.h"
 #include "page/account.h"
+#include "page/memcg.h"
 #include "page/meta.h"
-#include "slab/memcg.h"
 #include "slab/slab.h"
 
 static void walk_word(struct kmem_cache *cache, const uintptr_t *area,

@@ -21,7 +21,9 @@
  *  4. nothing in use: DEAD, the slot is free. Else: ZOMBIE, and all stays, for the rest
  *     may still be freed. A thread that the program lets use the cache at the same time is a fault
  *     of the program, as in the kernel.
- * In a vfork child no sheaf can be taken, so a cache with sheaves ends as a zombie.
+ * In a vfork child no sheaf can be taken, so a cache with a slot ends as a zombie, and the slot is never
+ * another's: sheaves of this cache's capacity may stand in it. Of two threads that destroy a cache at the same time the
+ * second finds it LIVE no more.
  *
  * Locks: slab_mutex (rank SLAB_MUTEX); see cache_internal.h. May block. Not in a handler
  * that interrupted the allocator.
@@ -168,21 +170,34 @@ void kmem_cache_drain(struct kmem_cache *cache)
 	lock_release(&slab_mutex);
 }
 
-size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report)
+static size_t shutdown_locked(struct kmem_cache *cache, size_t max, kmem_cache_report *report)
 {
 	struct slab_sheaf *sheaves = NULL;
+	bool drained = true;
 	size_t left;
 
-	lock_acquire(&slab_mutex);
+	lock_assert_held(&slab_mutex);
 	cache->flags &= (uint8_t)~KMEM_CACHE_TYPESAFE;
 	if (kmem_cache_has_slot(cache))
-		sheaves = percpu_drain_idle_slot(cache->index);
+		drained = percpu_drain_idle_slot(cache->index, &sheaves);
 	drain_locked(cache, sheaves);
 	left = slab_report(cache, max, report);
-	if (left)
+	if (left || !drained)
 		atomic_store_explicit(&cache->state, KMEM_CACHE_ZOMBIE, memory_order_release);
 	else
 		put_struct_locked(cache);
-	lock_release(&slab_mutex);
 	return left;
+}
+
+bool kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report,
+			 size_t *left)
+{
+	bool live;
+
+	lock_acquire(&slab_mutex);
+	live = kmem_cache_state(cache) == KMEM_CACHE_LIVE;
+	if (live)
+		*left = shutdown_locked(cache, max, report);
+	lock_release(&slab_mutex);
+	return live;
 }

@@ -166,11 +166,12 @@ struct kmem_cache *kmem_cache_new(const struct kmem_cache_spec *spec);
 typedef void kmem_cache_report(const struct kmem_cache *cache, const void *object, size_t offset);
 /*
  * Destroy it: all CPUs' sheaves go back to the slabs, and those to the pages. May block.
- * Nobody else may use the cache meanwhile or after. Returns how many objects are left; if
+ * Nobody else may use the cache meanwhile or after. *left is how many objects are left; if
  * any, it becomes a zombie, to which these may still be freed, and report() is called for the
- * first `max` of them. Only for a LIVE cache that was created.
+ * first `max` of them. False: it is not LIVE, and nothing is done. Only for a cache that was created.
  */
-size_t kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report);
+bool kmem_cache_shutdown(struct kmem_cache *cache, size_t max, kmem_cache_report *report,
+			 size_t *left);
 /*
  * Bring all its free objects of all CPUs to the slabs, and empty slabs to the pages. May block; asks
  * the system for a barrier. Where that is refused, of this CPU alone.
@@ -205,6 +206,8 @@ struct kmem_cache_stat {
 	size_t active_objs; /* out of slabs: live, or in sheaves */
 	size_t num_objs;
 	size_t num_slabs;
+	size_t slab_bytes; /* of all slabs */
+	size_t object_bytes; /* from object to object; 0: it has no slabs, and may be no cache any more */
 	size_t cached_objs; /* of the active ones, those in the barn */
 };
 

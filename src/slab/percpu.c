@@ -577,16 +577,15 @@ bool percpu_drain_slot(size_t slot, struct slab_sheaf **list)
 	return fenced;
 }
 
-struct slab_sheaf *percpu_drain_idle_slot(size_t slot)
+bool percpu_drain_idle_slot(size_t slot, struct slab_sheaf **list)
 {
-	struct slab_sheaf *list = NULL;
-
+	*list = NULL;
 	if (percpu_vfork_depth)
-		return NULL;
+		return false;
 	lock_acquire(&percpu_lock);
-	empty_slots_locked(slot, &list);
+	empty_slots_locked(slot, list);
 	lock_release(&percpu_lock);
-	return list;
+	return true;
 }
 
 void percpu_divert(bool on)

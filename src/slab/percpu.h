@@ -95,10 +95,10 @@ bool percpu_drain(struct slab_sheaf *lists[KMEM_CACHES_MAX]);
 bool percpu_drain_slot(size_t slot, struct slab_sheaf **list);
 
 /*
- * The same for a slot whose operations are all over, as the caller knows: asks for no barrier. In a
- * vfork child nothing is taken.
+ * The same for a slot whose operations are all over, as the caller knows: asks for no barrier. False, and
+ * nothing taken: a vfork child.
  */
-struct slab_sheaf *percpu_drain_idle_slot(size_t slot);
+bool percpu_drain_idle_slot(size_t slot, struct slab_sheaf **list);
 
 /*
  * Keep every thread off all areas until percpu_start(), so that they can be read. With all

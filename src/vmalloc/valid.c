@@ -10,6 +10,7 @@
 #include "vmalloc/valid.h"
 
 #include "lib/valid.h"
+#include "page/memcg.h"
 #include "vmalloc/vmalloc_internal.h"
 
 static const char *const state_names[] = { "busy", "lazy", "hole", "moving", "foreign" };
@@ -55,6 +56,9 @@ static bool links_are_valid(const struct vmap_area *area)
 			       state_name(area), aged ? "not on" : "on");
 	if (area->state == VMAP_HOLE && (area->guard != VMAP_GUARD_NONE || area->moved))
 		return invalid("range %p: a hole with a guard, or moved", (void *)area->addr);
+	if (area->state == VMAP_BUSY && area->owner && !memcg_from_id(area->owner))
+		return invalid("range %p: it is charged to group %u, which there is not",
+			       (void *)area->addr, (unsigned)area->owner);
 	return true;
 }
 

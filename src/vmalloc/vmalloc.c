@@ -18,6 +18,9 @@
  * Free: the range becomes lazy; past the limit, or older than reclaim.age_ms,
  * it is unmapped and becomes a hole.
  *
+ * An area may be charged to a group (page/memcg.c): the pages that were asked for, from vmalloc_set_owner() until the
+ * free, the change of size included. Who owns the area is the only one to change that.
+ *
  * The guard page is vmap_guard.c's. Holes cost VMAs too: past HOLES_MAX a purge
  * discards the pages but keeps the mapping; the range stays lazy, and zeroed.
  *
@@ -30,6 +33,7 @@
 #include "lib/die.h"
 #include "lib/param.h"
 #include "os/os.h"
+#include "page/memcg.h"
 #include "page/reclaim.h"
 #include "vmalloc/vmalloc_internal.h"
 #include "vmalloc/vmap_guard.h"
@@ -140,6 +144,7 @@ static void hand_out_locked(struct vmap_area *area)
 {
 	area->state = VMAP_BUSY;
 	area->marked = false;
+	area->owner = 0;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.bytes += area->span;
 	vmalloc_counts.nr_alloc++;
@@ -389,6 +394,8 @@ struct vmap_area *vmalloc_lookup(const void *ptr)
 enum vfree vfree_area(void *ptr, gfp_t gfp)
 {
 	bool blocking = gfpflags_allow_blocking(gfp);
+	struct mem_cgroup *owner = NULL;
+	size_t charged = 0;
 	bool excess, unmap;
 
 	if (!lock_get(&vmap_lock, gfp))
@@ -402,6 +409,10 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 		lock_release(&vmap_lock);
 		return VFREE_NOT_AREA;
 	}
+	if (unlikely(area->owner)) {
+		owner = memcg_from_id(area->owner);
+		charged = (size_t)area->charged << os_page_shift;
+	}
 	vmalloc_take_back_locked(area);
 	unmap = blocking && area->span > lazy_max;
 	if (!unmap)
@@ -409,6 +420,8 @@ enum vfree vfree_area(void *ptr, gfp_t gfp)
 	excess = vmap_lazy_bytes > lazy_max;
 	lock_release(&vmap_lock);
 
+	if (unlikely(owner))
+		memcg_uncharge(owner, charged);
 	if (unmap)
 		purge_one(area, vmalloc_stamp());
 	else if (excess && blocking)
@@ -444,6 +457,16 @@ bool vmalloc_is_marked(const void *ptr)
 	const struct vmap_area *area = vmalloc_lookup(ptr);
 
 	return area && area->state == VMAP_BUSY && area->marked;
+}
+
+void vmalloc_set_owner(const void *ptr, const struct mem_cgroup *group, size_t bytes)
+{
+	struct vmap_area *area = vmalloc_lookup(ptr);
+
+	if (unlikely(!area))
+		return;
+	area->charged = (uint32_t)(bytes >> os_page_shift);
+	area->owner = memcg_id(group);
 }
 
 void vmalloc_stat(struct vmalloc_stat *stat)

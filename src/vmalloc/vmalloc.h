@@ -8,6 +8,8 @@
 
 #include "lib/gfp.h"
 
+struct mem_cgroup;
+
 /* [start] Areas come from [base, base + size). */
 void vmalloc_init(uintptr_t base, size_t size);
 /* Is this address in the window of areas? Follows nothing. */
@@ -35,9 +37,11 @@ size_t vmalloc_size(const void *ptr);
  */
 void vmalloc_mark(const void *ptr);
 bool vmalloc_is_marked(const void *ptr);
+/* A live area without an owner, of so many bytes (whole pages), was charged to the group. */
+void vmalloc_set_owner(const void *ptr, const struct mem_cgroup *group, size_t bytes);
 /*
  * Change the size of an area, keeping the bytes up to the smaller size: in
- * place, or by moving its pages. NULL: no memory, the area is as before.
+ * place, or by moving its pages. NULL: no memory, or its group is at its limit; the area is as before.
  */
 void *vrealloc_area(void *ptr, size_t size, gfp_t gfp);
 

@@ -32,14 +32,16 @@ struct vmap_area {
 	struct list_head bin; /* of its state and size: LAZY and HOLE */
 	struct list_head age; /* LAZY and not zeroed, oldest last */
 	uintptr_t addr;
-	size_t span;	/* bytes, the guard page at its end included */
-	uint8_t state;	/* enum vmap_state */
-	uint8_t guard;	/* enum vmap_guard: of the last page */
-	bool moved;	/* its pages came by mremap: a VMA of its own, followed by a gap */
-	bool zeroed;	/* LAZY: reads as zero, not resident */
-	bool rest;	/* LAZY: what was left of a larger one */
-	bool marked;	/* BUSY: handed out by vmalloc(), not by malloc() */
-	uint32_t stamp; /* LAZY: when it was freed, in units of 256 ms */
+	size_t span;	  /* bytes, the guard page at its end included */
+	uint8_t state;	  /* enum vmap_state */
+	uint8_t guard;	  /* enum vmap_guard: of the last page */
+	bool moved;	  /* its pages came by mremap: a VMA of its own, followed by a gap */
+	bool zeroed;	  /* LAZY: reads as zero, not resident */
+	bool rest;	  /* LAZY: what was left of a larger one */
+	bool marked;	  /* BUSY: handed out by vmalloc(), not by malloc() */
+	uint16_t owner;	  /* BUSY: the number of the group that it is charged to; 0: none */
+	uint32_t stamp;	  /* LAZY: when it was freed, in units of 256 ms */
+	uint32_t charged; /* pages, if it has an owner */
 };
 
 extern struct lock vmap_lock;

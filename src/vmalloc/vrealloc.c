@@ -21,7 +21,10 @@
  * stays BUSY and is changed by this thread only; what is taken from neighbours is
  * MOVING. vmap_lock is held for the lists and the table, never over a system call.
  * On failure the area is as it was.
+ *
+ * What is charged to a group follows: before the area grows, after it has shrunk.
  */
+#include "page/memcg.h"
 #include "page/reclaim.h"
 #include "vmalloc/vmalloc.h"
 #include "vmalloc/vmalloc_internal.h"
@@ -29,6 +32,22 @@
 
 #include <errno.h>
 #include <string.h>
+
+/* Charge its group, if it has one, for so many pages instead. False: over the limit. */
+static bool recharge(struct vmap_area *area, size_t pages, gfp_t gfp)
+{
+	struct mem_cgroup *group = area->owner ? memcg_from_id(area->owner) : NULL;
+
+	if (likely(!group))
+		return true;
+	if (pages > area->charged &&
+	    !memcg_grow(group, (pages - area->charged) << os_page_shift, gfp))
+		return false;
+	if (pages < area->charged)
+		memcg_shrink(group, (area->charged - pages) << os_page_shift);
+	area->charged = (uint32_t)pages;
+	return true;
+}
 
 static void shrink(struct vmap_area *area, size_t span)
 {
@@ -41,8 +60,10 @@ static void shrink(struct vmap_area *area, size_t span)
 		vmap_put_lazy(tail, vmalloc_stamp());
 	}
 	lock_release(&vmap_lock);
-	if (tail)
-		vmap_guard_install(area);
+	if (!tail)
+		return;
+	vmap_guard_install(area);
+	recharge(area, min_size((span >> os_page_shift) - 1, area->charged), GFP_NOWAIT);
 }
 
 /* The first `need` bytes of the free range after an area, MOVING; *state is what it was. */
@@ -236,6 +257,9 @@ static void replace(struct vmap_area *old, struct vmap_area *to, bool moved)
 	lock_acquire(&vmap_lock);
 	vmalloc_take_back_locked(old);
 	to->state = VMAP_BUSY;
+	to->marked = old->marked;
+	to->owner = old->owner;
+	to->charged = old->charged;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.nr_alloc++;
 	vmalloc_counts.bytes_alloc += to->span - os_page_size;
@@ -272,6 +296,21 @@ static void *move(struct vmap_area *old, size_t span)
 	return (void *)to->addr;
 }
 
+static void *grow(struct vmap_area *area, size_t span, gfp_t gfp)
+{
+	void *ptr = (void *)area->addr;
+	size_t charged = area->charged;
+
+	if (unlikely(!recharge(area, (span >> os_page_shift) - 1, gfp)))
+		return NULL;
+	if (grow_in_place(area, span))
+		return ptr;
+	ptr = move(area, span);
+	if (unlikely(!ptr))
+		recharge(area, charged, gfp);
+	return ptr;
+}
+
 void *vrealloc_area(void *ptr, size_t size, gfp_t gfp)
 {
 	struct vmap_area *area;
@@ -288,9 +327,5 @@ void *vrealloc_area(void *ptr, size_t size, gfp_t gfp)
 			shrink(area, span);
 		return ptr;
 	}
-	if (!gfpflags_allow_blocking(gfp))
-		return NULL;
-	if (grow_in_place(area, span))
-		return ptr;
-	return move(area, span);
+	return gfpflags_allow_blocking(gfp) ? grow(area, span, gfp) : NULL;
 }

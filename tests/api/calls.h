@@ -121,6 +121,7 @@ static inline void call_caches(void)
 	kmem_cache_return_sheaf(cache, GFP_KERNEL, sheaf);
 	kfree(kmem_cache_zalloc(old, GFP_KERNEL));
 	CHECK(kmem_cache_shrink(old) == 0);
+	CHECK(kmem_cache_shrink(cache) == 0);
 	kmem_cache_destroy(cache);
 	kmem_cache_destroy(old);
 }

@@ -9,6 +9,7 @@
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/memcontrol.h"
+#include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/vmalloc.h"
@@ -136,6 +137,7 @@ static void nofail_that_may_not_sleep_warns_and_may_fail(void *unused)
 	use_up(100 * K);
 	for (volatile int i = 0; i < 2; i++) /* volatile: not unrolled, so one place */
 		CHECK(kmalloc(100 * K, GFP_NOWAIT | __GFP_NOFAIL) == NULL);
+	report_flush();
 }
 
 static void reserve_is_for_those_who_may_use_it(void)

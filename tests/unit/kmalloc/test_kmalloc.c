@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/report.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/vmalloc.h"
 
@@ -90,6 +91,7 @@ static void ask_too_much_in_two_places(void *unused)
 	CHECK(kmalloc(SIZE_MAX, GFP_KERNEL) == NULL);
 	CHECK(kzalloc(1UL << 40, GFP_ATOMIC) == NULL);
 	CHECK(kmalloc_array(SIZE_MAX / 2, 3, GFP_KERNEL | __GFP_NOWARN) == NULL);
+	report_flush(); /* that of the one that may not wait */
 }
 
 static unsigned lines(const char *text)

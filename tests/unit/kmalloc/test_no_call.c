@@ -157,6 +157,61 @@ static void accounted_objects_and_their_group_go(void)
 		CHECK(mem_cgroup_from_slab_obj(objects[i]) == NULL);
 }
 
+static void *call_wrongly(size_t i)
+{
+	switch (i) {
+	case 0:
+		return kmalloc(KMALLOC_MAX_SIZE + 1, GFP_ATOMIC);
+	case 1:
+		return kmalloc(100, GFP_ATOMIC | __GFP_HIGHMEM | __GFP_ZERO);
+	case 2:
+		return __vmalloc(0, GFP_ATOMIC);
+	case 3:
+		return kvmalloc(3UL << 30, GFP_ATOMIC);
+	case 4:
+		return __vmalloc(6000, GFP_ATOMIC | __GFP_NOFAIL);
+	default:
+		return __vmalloc(5000, GFP_ATOMIC);
+	}
+}
+
+static void call_all_wrongly(void)
+{
+	for (size_t i = 0; i < 6; i++)
+		kfree(call_wrongly(i));
+}
+
+static void call_wrongly_then_sleep(void *unused)
+{
+	(void)unused;
+	without_calls(call_all_wrongly);
+	fprintf(stderr, "quiet\n");
+	vfree(vmalloc(5000));
+}
+
+/* Each has its report, with the caller's name: later. */
+static void reports_of_calls_that_may_not_wait_wait(void)
+{
+	static const char *const reports[] = {
+		"kmalloc: 131057 bytes are over the limit of 131056, called from test_kmalloc_no",
+		"Unexpected gfp: 0x2 (__GFP_HIGHMEM). Fixing up to gfp: ",
+		"Fix your code! Called from test_kmalloc_no_call",
+		"vmalloc: 0 bytes asked for, called from test_kmalloc_no_call",
+		"kvmalloc: 3221225472 bytes are more than INT_MAX, called from test_kmalloc_no",
+		"__GFP_NOFAIL where nothing may sleep can't be kept: it may fail. Called from test_",
+		"vmalloc: allocation failure: 5000 bytes, mode:",
+	};
+	struct unit_end end;
+
+	kfree(kmalloc(100, GFP_KERNEL));
+	end = unit_child(call_wrongly_then_sleep, NULL);
+	CHECK(!end.signal && !end.status);
+	CHECK(!strncmp(end.text, "quiet\n", 6));
+	for (size_t i = 0; i < ARRAY_SIZE(reports); i++)
+		if (!strstr(end.text, reports[i]))
+			unit_failed(__FILE__, __LINE__, reports[i]);
+}
+
 int main(void)
 {
 	static const struct unit_case tests[] = {
@@ -164,6 +219,7 @@ int main(void)
 		UNIT_TEST_WITH(pages_over_the_watermark_wait, "page.dirty_max=1M"),
 		UNIT_TEST(emergency_mappings_wait),
 		UNIT_TEST(accounted_objects_and_their_group_go),
+		UNIT_TEST(reports_of_calls_that_may_not_wait_wait),
 	};
 
 	return UNIT_MAIN(tests);

@@ -133,6 +133,10 @@ static void constructed_state_survives_free_and_shrink(void)
 				sessions[i]->id = 4711;
 				kmem_cache_free(cache, sessions[i]);
 			}
+			sessions[0] = kmem_cache_alloc(cache, GFP_KERNEL);
+			CHECK_EQ(kmem_cache_shrink(cache), 1);
+			CHECK_EQ(cache->nr_slabs, 1);
+			kmem_cache_free(cache, sessions[0]);
 			CHECK_EQ(kmem_cache_shrink(cache), 0);
 			CHECK_EQ(cache->nr_inuse, 0);
 			CHECK_EQ(cache->nr_slabs, 0);

@@ -8,6 +8,7 @@
 #include "kmalloc/emergency.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/memcontrol.h"
+#include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/valid.h"
 #include "lib/lock.h"
@@ -55,6 +56,39 @@ static void emergency_slot_damaged_is_named(void)
 		"emergency slot 0: %p is not in its mapping of 8192 at %p", (void *)ptr,
 		(void *)(ptr + 4096));
 	NOTICES(slots[0].ptr = 0, emergency_is_valid(), "emergency: 0 slots in use, 1 counted");
+}
+
+static void reserve_page_damaged_is_named(void)
+{
+	_Atomic uint64_t *tag;
+	void *slot, *run;
+	uint64_t was;
+
+	reserve_fill();
+	slot = reserve_alloc(64, 16, NULL);
+	run = reserve_alloc(3 * 4096, 16, NULL);
+	CHECK(slot && run);
+	CHECK(reserve_is_valid());
+	tag = reserve_tag(0);
+	was = atomic_load(tag);
+	CHECK_EQ(was >> 56, 6);
+	NOTICES(*tag = 9UL << 56 | 0x1fe, reserve_is_valid(),
+		"reserve: page 0: it has slots that can't be in it (tag 0x%lx)", 9UL << 56 | 0x1fe);
+	NOTICES(*tag = 5UL << 56 | 2, reserve_is_valid(),
+		"reserve: page 0: it has slots that can't be in it (tag 0x%lx)", 5UL << 56 | 2);
+	CHECK_EQ(atomic_load(tag), was);
+	tag = reserve_tag(1);
+	CHECK_EQ(atomic_load(tag), 0x83UL << 56);
+	NOTICES(*tag = 0x80UL << 56, reserve_is_valid(),
+		"reserve: page 1: its run is not in one chunk (tag 0x%lx)", 0x80UL << 56);
+	NOTICES(*tag |= 1, reserve_is_valid(),
+		"reserve: page 1: it heads a run, and has free slots (tag 0x%lx)",
+		0x83UL << 56 | 1);
+	NOTICES(*reserve_tag(40) = 0x81UL << 56, reserve_is_valid(),
+		"reserve: page 40: it is free, and heads objects (tag 0x%lx)", 0x81UL << 56);
+	reserve_free(slot);
+	reserve_free(run);
+	CHECK(reserve_is_valid());
 }
 
 /* As a handler that finds every lock taken. */
@@ -190,6 +224,7 @@ int main(void)
 	static const struct unit_case tests[] = {
 		UNIT_TEST(allocator_at_work_is_valid),
 		UNIT_TEST(emergency_slot_damaged_is_named),
+		UNIT_TEST(reserve_page_damaged_is_named),
 		UNIT_TEST(deferred_list_damaged_is_named),
 		UNIT_TEST(damage_anywhere_is_named_by_the_whole),
 		UNIT_TEST(objects_of_created_caches_are_found),

@@ -45,7 +45,10 @@ static void *cache_alloc(struct kmem_cache *cache)
 
 static size_t shutdown(struct kmem_cache *cache)
 {
-	return kmem_cache_shutdown(cache, 0, NULL);
+	size_t left;
+
+	CHECK(kmem_cache_shutdown(cache, 0, NULL, &left));
+	return left;
 }
 
 static void first_caches_have_slots_and_later_ones_share(void)
@@ -329,12 +332,15 @@ static void cache_with_objects_left_reports_them_and_takes_them_back(void)
 {
 	struct kmem_cache *cache = create("left", 256, NULL, false);
 	void *objects[200];
+	size_t left;
 
 	for (unsigned i = 0; i < 200; i++)
 		objects[i] = cache_alloc(cache);
 	for (unsigned i = 3; i < 200; i++)
 		kvmalloc_free(objects[i]);
-	CHECK_EQ(kmem_cache_shutdown(cache, 2, note), 3);
+	CHECK(kmem_cache_shutdown(cache, 2, note, &left));
+	CHECK_EQ(left, 3);
+	CHECK(!kmem_cache_shutdown(cache, 2, note, &left));
 	CHECK_EQ(nr_reported, 2);
 	CHECK_EQ(kmem_cache_state(cache), KMEM_CACHE_ZOMBIE);
 	for (unsigned i = 0; i < nr_reported; i++)
@@ -346,6 +352,55 @@ static void cache_with_objects_left_reports_them_and_takes_them_back(void)
 		kvmalloc_free(objects[i]);
 	kmem_cache_drain_all();
 	CHECK_EQ(cache->nr_inuse, 0);
+}
+
+static struct kmem_cache *shared_cache;
+static _Atomic unsigned nr_destroyed;
+static pthread_barrier_t start;
+
+static void *destroy_shared(void *unused)
+{
+	size_t left;
+
+	for (unsigned i = 0; i < 500; i++) {
+		pthread_barrier_wait(&start);
+		if (kmem_cache_shutdown(shared_cache, 0, NULL, &left))
+			atomic_fetch_add(&nr_destroyed, 1);
+		pthread_barrier_wait(&start);
+	}
+	return unused;
+}
+
+static void of_two_destructions_at_once_one_is_refused(void)
+{
+	pthread_t threads[2];
+
+	pthread_barrier_init(&start, NULL, 3);
+	for (unsigned i = 0; i < 2; i++)
+		CHECK(pthread_create(&threads[i], NULL, destroy_shared, NULL) == 0);
+	for (unsigned i = 0; i < 500; i++) {
+		shared_cache = create("shared", 64, NULL, i % 2);
+		kvmalloc_free(cache_alloc(shared_cache));
+		pthread_barrier_wait(&start);
+		pthread_barrier_wait(&start);
+		CHECK_EQ(atomic_load(&nr_destroyed), i + 1);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* It can't take the sheaves, so no other cache may find them in that slot. */
+static void destruction_in_a_vfork_child_leaves_the_slot_unused(void)
+{
+	struct kmem_cache *cache = create("vfork", 64, NULL, false);
+
+	kvmalloc_free(cache_alloc(cache));
+	percpu_vfork_child();
+	CHECK_EQ(shutdown(cache), cache->nr_inuse);
+	CHECK_EQ(kmem_cache_state(cache), KMEM_CACHE_ZOMBIE);
+	percpu_vfork_parent();
+	for (unsigned i = 0; i < SLOTS + 10; i++)
+		CHECK(create("other", 2000, NULL, false) != cache);
 }
 
 static void *churn_caches(void *unused)
@@ -436,6 +491,8 @@ int main(void)
 		UNIT_TEST(destruction_takes_sheaves_of_all_cpus),
 		UNIT_TEST(drain_without_a_barrier_leaves_other_cpus_alone),
 		UNIT_TEST(cache_with_objects_left_reports_them_and_takes_them_back),
+		UNIT_TEST(of_two_destructions_at_once_one_is_refused),
+		UNIT_TEST(destruction_in_a_vfork_child_leaves_the_slot_unused),
 		UNIT_TEST(destruction_beside_drains_and_shrinkers_leaves_nothing),
 		UNIT_TEST(typesafe_cache_keeps_its_slabs),
 		UNIT_TEST(geometry_of_every_size_fits),

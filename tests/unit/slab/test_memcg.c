@@ -8,7 +8,9 @@
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/memcontrol.h"
 #include "kmalloc/slab.h"
+#include "kmalloc/vmalloc.h"
 #include "slab/kmem_cache.h"
+#include "vmalloc/vmalloc.h"
 
 #include <pthread.h>
 
@@ -128,6 +130,76 @@ static void group_stays_until_its_last_object_goes(void)
 	mem_cgroup_put(other);
 }
 
+/* An area is charged by its pages, from its allocation to its free, whatever becomes of its size. */
+static void areas_are_charged_by_their_pages(void)
+{
+	const size_t page = 4096, meg = 1 << 20;
+	void *area, *other, *plain;
+
+	group = mem_cgroup_create("shop");
+	set_active_memcg(group);
+	plain = vmalloc(meg);
+	CHECK_EQ(usage().bytes, 0);
+	area = __vmalloc(meg + 1, GFP_KERNEL_ACCOUNT);
+	CHECK_EQ(usage().bytes, meg + page);
+	CHECK_EQ(usage().objects, 1);
+	other = kvmalloc(meg, GFP_KERNEL_ACCOUNT);
+	CHECK_EQ(usage().bytes, 2 * meg + page);
+	set_active_memcg(NULL);
+	area = vrealloc(area, 40 * meg, GFP_KERNEL); /* the one behind it is in the way: it moves */
+	CHECK_EQ(usage().bytes, 41 * meg);
+	area = vrealloc(area, 41 * meg, GFP_KERNEL); /* in place, into the room behind it */
+	CHECK_EQ(usage().bytes, 42 * meg);
+	area = vrealloc(area, 2 * meg, GFP_KERNEL);
+	CHECK_EQ(usage().bytes, 3 * meg);
+	other = kvmalloc_resize(other, 3 * meg); /* realloc() */
+	CHECK_EQ(usage().bytes, 5 * meg);
+	plain = vrealloc(plain, 3 * meg, GFP_KERNEL);
+	CHECK_EQ(usage().bytes, 5 * meg);
+	vfree(plain);
+	vfree(area);
+	CHECK_EQ(usage().bytes, 3 * meg);
+	mem_cgroup_put(group); /* its last area still holds it */
+	CHECK_EQ(usage().objects, 1);
+	kvmalloc_free(other);
+	/* the same addresses, and nobody's now */
+	vfree(vmalloc(3 * meg));
+}
+
+static void area_over_the_limit_is_refused_and_stays_as_it_was(void)
+{
+	const size_t meg = 1 << 20;
+	char *area;
+
+	group = mem_cgroup_create("shop");
+	mem_cgroup_set_max(group, 2 * meg);
+	set_active_memcg(group);
+	area = __vmalloc(meg, GFP_KERNEL_ACCOUNT);
+	CHECK(area != NULL);
+	area[meg - 1] = 7;
+	CHECK(__vmalloc(meg + 1, GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
+	CHECK(kvmalloc(meg + 1, GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
+	CHECK(__vmalloc(SIZE_MAX / 2, GFP_KERNEL_ACCOUNT | __GFP_NOWARN) == NULL);
+	CHECK_EQ(usage().failures, 2);
+	CHECK(vrealloc(area, 3 * meg, GFP_KERNEL | __GFP_NOWARN) == NULL);
+	CHECK_EQ(usage().bytes, meg);
+	CHECK_EQ(vmalloc_size(area), meg);
+	CHECK_EQ(area[meg - 1], 7);
+	area = vrealloc(area, 2 * meg, GFP_KERNEL);
+	CHECK(area != NULL && area[meg - 1] == 7);
+	CHECK_EQ(usage().bytes, 2 * meg);
+	area = vrealloc(area, 5 * meg, GFP_KERNEL | __GFP_NOFAIL);
+	CHECK(area != NULL && area[meg - 1] == 7);
+	CHECK_EQ(usage().bytes, 5 * meg);
+	/* what has to be smaller gets it, over the limit as well */
+	area = vrealloc(area, 4 * meg - 5, GFP_KERNEL);
+	CHECK(area != NULL);
+	vfree(area);
+	CHECK_EQ(usage().bytes, 0);
+	CHECK_EQ(usage().objects, 0);
+	mem_cgroup_put(group);
+}
+
 #define THREADS 4
 #define ROUNDS 20000
 
@@ -173,6 +245,8 @@ int main(void)
 	static const struct unit_case tests[] = {
 		UNIT_TEST(objects_are_charged_by_flag_and_group_alone),
 		UNIT_TEST(cache_of_a_group_charges_each_object),
+		UNIT_TEST(areas_are_charged_by_their_pages),
+		UNIT_TEST(area_over_the_limit_is_refused_and_stays_as_it_was),
 		UNIT_TEST(limit_refuses_with_one_line_and_failures_are_counted),
 		UNIT_TEST(group_stays_until_its_last_object_goes),
 		UNIT_TEST(threads_share_a_group_and_its_limit),
