@@ -11,7 +11,8 @@
  * Allocation: 1. a lazy range of about this size, or cut from a larger one, or several
  * neighbours joined; 2. before new
  * memory is mapped, lazy ranges are purged, oldest first, as many bytes as it takes, down to an
- * eighth of the live bytes: so much may add to a peak, as sizes that drift find their pages there; 3. a hole; 4. the top of the
+ * eighth of the live bytes: so much may add to a peak, as sizes that drift find their pages there, and more
+ * while areas come and go fast (churn_spare_locked()); 3. a hole; 4. the top of the
  * window; both mapped with MAP_FIXED_NOREPLACE, without the lock: the range is
  * MOVING, nobody else touches it. What somebody else mapped there first is FOREIGN for good.
  *
@@ -44,8 +45,12 @@
 #define LAZY_MIN (128UL << 20)
 #define PURGE_BATCH 32
 #define SPARE_SHARE 8 /* of the live bytes, so much may wait while new memory is mapped */
-#define RUN_MAX 16    /* lazy ranges joined at once, at most */
-#define RUN_SCAN 32   /* of those freed last, how many are looked at */
+#define CHURN_MS 32
+#define CHURN_RATE (8UL << 20) /* bytes handed out in a millisecond */
+#define CHURN_MIN (4UL << 20)
+#define CHURN_MAX (32UL << 20)
+#define RUN_MAX 16  /* lazy ranges joined at once, at most */
+#define RUN_SCAN 32 /* of those freed last, how many are looked at */
 #define HOLES_MAX 8192
 #define FOREIGN_TRIES 32
 #define FOREIGN_SKIP (64UL << 20) /* address space given up where others map */
@@ -321,6 +326,29 @@ static struct vmap_area *take_lazy(size_t span, size_t align, gfp_t gfp)
 	return area;
 }
 
+/*
+ * What may wait besides, because areas come and go so fast that the page faults of new memory would be most of the work:
+ * twice as much, up to CHURN_MAX, with each CHURN_MS in which that holds, half with each in which it is far from that.
+ */
+static size_t churn_spare_locked(void)
+{
+	static uint64_t since, bytes_before;
+	static size_t spare;
+	uint64_t now = os_clock_ms(), rate;
+
+	lock_assert_held(&vmap_lock);
+	if (now - since < CHURN_MS)
+		return spare;
+	rate = (vmalloc_counts.bytes_alloc - bytes_before) / (now - since);
+	since = now;
+	bytes_before = vmalloc_counts.bytes_alloc;
+	if (rate >= CHURN_RATE)
+		spare = min_size(max_size(spare * 2, CHURN_MIN), CHURN_MAX);
+	else if (rate < CHURN_RATE / 8)
+		spare /= 2;
+	return spare;
+}
+
 /* How much of what waits has to go before `span` bytes more are mapped. */
 static size_t excess_with(size_t span)
 {
@@ -328,18 +356,24 @@ static size_t excess_with(size_t span)
 
 	lock_acquire(&vmap_lock);
 	lazy = vmap_lazy_bytes;
-	spare = (vmalloc_counts.bytes + span) / SPARE_SHARE;
+	spare = max_size((vmalloc_counts.bytes + span) / SPARE_SHARE, churn_spare_locked());
 	lock_release(&vmap_lock);
 	return lazy > spare ? min_size(lazy - spare, span) : 0;
+}
+
+void vmalloc_purge_for(size_t bytes)
+{
+	size_t excess = excess_with(bytes);
+
+	if (excess)
+		purge(RECLAIM_ALL, excess);
 }
 
 static struct vmap_area *take_new(size_t span, size_t align, gfp_t gfp)
 {
 	struct vmap_area *area;
-	size_t excess = excess_with(span);
 
-	if (excess)
-		purge(RECLAIM_ALL, excess);
+	vmalloc_purge_for(span);
 	area = vmalloc_map_new(span, align);
 	if (!area && gfp_may_reclaim(gfp)) {
 		reclaim_run(RECLAIM_ALL);

@@ -36,6 +36,8 @@ uint32_t vmalloc_stamp(void);
 struct vmap_area *vmalloc_lookup(const void *ptr);
 /* A busy area becomes MOVING and is no longer counted. vmap_lock held. */
 void vmalloc_take_back_locked(struct vmap_area *area);
+/* So many bytes more are going to be mapped: purge what waits beyond its share of the live bytes. Without vmap_lock. */
+void vmalloc_purge_for(size_t bytes);
 /* Addresses, not mapped: MOVING. NULL: none are left. Without vmap_lock. */
 struct vmap_area *vmalloc_take_addresses(size_t span, size_t align);
 /* The mapping failed with err: give them back, or never use them again. Without vmap_lock. */

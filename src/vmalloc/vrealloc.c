@@ -143,10 +143,12 @@ static bool grow_in_place(struct vmap_area *area, size_t span)
 
 	if (!next)
 		return false;
-	if (state == VMAP_HOLE)
+	if (state == VMAP_HOLE) {
+		vmalloc_purge_for(next->span);
 		err = map_following(area, next, &state);
-	else
+	} else {
 		err = !area->moved && vmap_guard_remove(area) ? 0 : -1;
+	}
 	if (err) {
 		put_following(next, state, err);
 		return false;
@@ -273,9 +275,11 @@ static void replace(struct vmap_area *old, struct vmap_area *to, bool moved)
 
 static void *move(struct vmap_area *old, size_t span)
 {
-	struct vmap_area *to = map_roomy(span);
+	struct vmap_area *to;
 	bool moved;
 
+	vmalloc_purge_for(span - old->span);
+	to = map_roomy(span);
 	if (!to) {
 		reclaim_run(RECLAIM_ALL);
 		to = vmalloc_map_new(span, 0);
