@@ -458,7 +458,8 @@ static void empty_slot(uintptr_t *area, size_t slot, struct slab_sheaf **list)
 	if (spare)
 		list_sheaf(list, (struct slab_sheaf *)(spare & ~SPARE_FULL));
 	area[PERCPU_MAIN + slot] = (uintptr_t)&zero_sheaf[1];
-	area[PERCPU_SPARE + slot] = 0;
+	/* percpu_take_spare() looks before it has the area */
+	__atomic_store_n(&area[PERCPU_SPARE + slot], 0, __ATOMIC_RELAXED);
 }
 
 static void empty_area(uintptr_t *area, struct slab_sheaf *lists[KMEM_CACHES_MAX])

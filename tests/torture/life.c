@@ -324,6 +324,18 @@ static void refuse_growth(struct memory first, struct memory now, uintptr_t thre
 		     first.mapped, first.resident, stress_seed_text);
 }
 
+/*
+ * The C library keeps the stacks of threads that ended, up to 40 MB, each with a block of ours: how many that are is
+ * chance, and would be taken for growth. So start over with a bound on that.
+ */
+static void bound_stack_cache(char **argv)
+{
+	if (getenv("GLIBC_TUNABLES"))
+		return;
+	setenv("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=1048576", 1);
+	execv("/proc/self/exe", argv);
+}
+
 int main(int argc, char **argv)
 {
 	uintptr_t threads = 0, wanted, measured = 0;
@@ -332,6 +344,7 @@ int main(int argc, char **argv)
 	uint64_t state;
 
 	(void)argc;
+	bound_stack_cache(argv);
 	torture_start(argv, "threads");
 	wanted = torture_number(argv, "threads", THREADS);
 	state = torture.seed;
