@@ -69,12 +69,12 @@ void *slow_malloc(size_t size)
 {
 	void *object;
 
-	return kmalloc_hit(size, &object) ? object : kvmalloc_slow(size, NULL);
+	return kmalloc_hit(size, &object) ? object : kvmalloc_slow(size, NULL, NULL);
 }
 
 void *slow_realloc(void *ptr, size_t size)
 {
-	return krealloc_hit(ptr, size) ? ptr : kvmalloc_resize(ptr, size);
+	return krealloc_hit(ptr, size) ? ptr : kvmalloc_resize(ptr, size, NULL);
 }
 
 /* What the scenario made and has not freed; handlers keep their objects to themselves. */
@@ -116,7 +116,7 @@ static void step_malloc_aligned(size_t size, size_t align)
 	void *ptr;
 
 	begin(size);
-	ptr = kvmalloc_aligned(size, align);
+	ptr = kvmalloc_aligned(size, align, NULL);
 	step_end();
 	if ((uintptr_t)ptr & (align - 1))
 		step_fail("%p is not aligned to %zu", ptr, align);
@@ -128,7 +128,7 @@ static void step_calloc(size_t size)
 	void *ptr;
 
 	begin(size);
-	ptr = kvmalloc_zeroed(size);
+	ptr = kvmalloc_zeroed(size, NULL);
 	step_end();
 	if (!ptr)
 		step_fail("no memory for %zu bytes", size);
@@ -336,12 +336,12 @@ static void scenario_divert(size_t size)
 	quick_malloc(size, 300);
 	quick_free(30);
 	step_begin(size);
-	percpu_divert(true);
+	percpu_divert(PERCPU_DIVERT_STAT, true);
 	step_end();
 	step_malloc(size);
 	step_free_some(2);
 	step_begin(size);
-	percpu_divert(false);
+	percpu_divert(PERCPU_DIVERT_STAT, false);
 	step_end();
 	step_malloc(size);
 }
