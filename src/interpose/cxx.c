@@ -163,14 +163,12 @@ exported NEW_NOTHROW(_ZnamRKSt9nothrow_t)
 
 exported NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
 {
-	return new_aligned_nothrow(size, align, tag, "_ZnwmSt11align_val_tRKSt9nothrow_t",
-				   CALLER);
+	return new_aligned_nothrow(size, align, tag, "_ZnwmSt11align_val_tRKSt9nothrow_t", CALLER);
 }
 
 exported NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 {
-	return new_aligned_nothrow(size, align, tag, "_ZnamSt11align_val_tRKSt9nothrow_t",
-				   CALLER);
+	return new_aligned_nothrow(size, align, tag, "_ZnamSt11align_val_tRKSt9nothrow_t", CALLER);
 }
 
 /* delete and delete[], by the types of what follows the pointer. */

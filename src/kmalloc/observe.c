@@ -36,6 +36,8 @@ static void poll_trim(gfp_t gfp)
 	/* first, so that what the trim frees does not come here again */
 	__atomic_store_n(&trace_control.trimmed, wanted, __ATOMIC_RELAXED);
 	kmalloc_trim();
+	if (trace_mode() == TRACE_OFF)
+		__atomic_store_n(&percpu.divert[PERCPU_DIVERT_TRACE], 0, __ATOMIC_RELAXED);
 }
 
 static void poll(gfp_t gfp)

@@ -47,6 +47,7 @@
 #include "page/page.h"
 #include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
+#include "trace/layout.h"
 #include "trace/trace.h"
 #include "vmalloc/vmalloc.h"
 
@@ -136,6 +137,7 @@ static void start_trace(void)
 	trace_control.nr_hit = RSEQ_NR_CPUS;
 	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
 	trace_control.caches = (uintptr_t)&kmem_cache_first;
+	trace_control.layout = TRACE_LAYOUT;
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
 		percpu_divert(PERCPU_DIVERT_TRACE, true);

@@ -43,7 +43,7 @@
 /* guarded by slab_mutex */
 static unsigned last_slot;
 static uint16_t next_id = KMEM_CACHES_MAX; /* of those without a slot */
-static struct kmem_cache *dead_first; /* without a slot, oldest first */
+static struct kmem_cache *dead_first;	   /* without a slot, oldest first */
 static struct kmem_cache *dead_last;
 
 static struct kmem_cache *take_slot_locked(void)

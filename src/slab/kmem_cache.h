@@ -84,7 +84,8 @@ struct kmem_cache {
 	_Atomic(struct slab_sheaf *) deferred;
 
 	struct barn barn __attribute__((aligned(64)));
-	uint16_t id; /* constant: what events call it; the index, or, without a slot, one of its own */
+	uint16_t
+		id; /* constant: what events call it; the index, or, without a slot, one of its own */
 
 	struct lock lock __attribute__((aligned(64)));
 	/* guarded by lock */

@@ -34,7 +34,7 @@ struct percpu {
 	uintptr_t empty[PERCPU_WORDS]; /* the shared all-empty area; never written after start-up */
 	uintptr_t hit[RSEQ_NR_CPUS];   /* offsets of the areas from `empty` */
 	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
-	uint8_t divert[2]; /* by enum percpu_diverter: entries of `hit` stay 0 */
+	uint8_t divert[2];		 /* by enum percpu_diverter: entries of `hit` stay 0 */
 };
 
 extern struct percpu percpu hidden;

@@ -18,8 +18,9 @@
  * reads the head again afterwards.
  *
  * The reader's steps: 1. the wishes; 2. generation; 3. the byte at `divert`; 4. 0 into each entry of hit_table, and again
- * while it reads, since a thread that was about to use one may have written it back. To end: mode off, generation,
- * divert 0; the process finds back by itself.
+ * while it reads, since a thread that was about to use one may have written it back. To end: 1. mode off; 2. it takes
+ * what is left; 3. want_mode off and generation: the next call gives the rings' pages back and clears `divert`, and CPUs
+ * find back by themselves.
  */
 #ifndef TRACE_FORMAT_H
 #define TRACE_FORMAT_H
@@ -40,7 +41,7 @@ enum trace_mode {
 enum trace_full {
 	TRACE_DROP,	 /* the event is lost, and counted */
 	TRACE_OVERWRITE, /* the oldest event is */
-	TRACE_WAIT,	 /* it waits for the reader, if it may sleep; for TRACE_WAIT_MS without progress at most */
+	TRACE_WAIT, /* it waits for the reader, if it may sleep; for TRACE_WAIT_MS without progress at most */
 };
 
 enum trace_type {
@@ -51,10 +52,10 @@ enum trace_type {
 	TRACE_KMEM_CACHE_FREE,
 	TRACE_VMALLOC,
 	TRACE_VFREE,
-	TRACE_MM_PAGE_ALLOC,  /* ptr: the block; bytes_req: its bytes */
+	TRACE_MM_PAGE_ALLOC, /* ptr: the block; bytes_req: its bytes */
 	TRACE_MM_PAGE_FREE,
-	TRACE_SLAB_REFILL,    /* objects came from the slabs of a cache: bytes_req is how many */
-	TRACE_SLAB_FLUSH,     /* objects went back there */
+	TRACE_SLAB_REFILL, /* objects came from the slabs of a cache: bytes_req is how many */
+	TRACE_SLAB_FLUSH,  /* objects went back there */
 	TRACE_NR_TYPES,
 };
 
@@ -66,21 +67,23 @@ enum trace_type {
 #define TRACE_EVENT_BYTES (TRACE_WORDS * sizeof(uint64_t))
 #define TRACE_GFPS 64U
 #define TRACE_NR_CPUS 8192U
-#define TRACE_NR_LOCKED 8U /* rings of threads that have no index of a CPU, behind those that have */
+#define TRACE_NR_LOCKED                                                                            \
+	8U /* rings of threads that have no index of a CPU, behind those that have */
 #define TRACE_NR_RINGS (TRACE_NR_CPUS + TRACE_NR_LOCKED)
 #define TRACE_WAIT_MS 2000U
-#define TRACE_GIVE_UP_MS 10000U /* a ring that is full for so long has no reader: tracing ends */
+#define TRACE_GIVE_UP_MS 10000U	  /* a ring that is full for so long has no reader: tracing ends */
 #define TRACE_GFP_NONE UINT32_MAX /* an entry of the table that is not used yet */
 #define TRACE_GFP_OTHER (TRACE_GFPS - 1)
 #define TRACE_CACHE_SHARED 127U /* ids from here on are those of caches without a slot */
 
 /* Of one CPU; as large as a page, the events behind it. */
 struct trace_ring {
-	uint64_t head;	/* events ever written; by the CPU's restartable sequence */
-	uint64_t limit; /* the head may not pass it; by the reader, UINT64_MAX for TRACE_OVERWRITE */
-	uint64_t mask;	/* events - 1 */
-	uint64_t lost;	/* events that found no room; any thread, atomically */
-	uint64_t busy;	/* locked mode: somebody writes */
+	uint64_t head; /* events ever written; by the CPU's restartable sequence */
+	uint64_t
+		limit; /* the head may not pass it; by the reader, UINT64_MAX for TRACE_OVERWRITE */
+	uint64_t mask; /* events - 1 */
+	uint64_t lost; /* events that found no room; any thread, atomically */
+	uint64_t busy; /* locked mode: somebody writes */
 	uint64_t index; /* of the CPU, as the library counts */
 };
 
@@ -98,7 +101,8 @@ struct trace_control {
 	uint64_t want_ring_events; /* a power of two */
 	uint32_t want_trim;	   /* raised: malloc_trim() at the next call */
 	uint32_t generation;	   /* raised: the wishes have changed */
-	uint32_t seen_ending;	   /* it has looked at all that it wants to see before the process is gone */
+	uint32_t
+		seen_ending; /* it has looked at all that it wants to see before the process is gone */
 
 	/* What the library did; it writes these. */
 	uint32_t applied; /* the generation that holds */

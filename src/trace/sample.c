@@ -17,7 +17,7 @@
 
 #define DISTANCE_MAX (1L << 46)
 
-static _Thread_local int64_t bytes_left initial_exec; /* to the next sampled byte */
+static _Thread_local int64_t bytes_left initial_exec;	 /* to the next sampled byte */
 static _Thread_local uint64_t random_state initial_exec; /* 0: this thread has drawn nothing yet */
 
 static uint64_t next_random(void)
@@ -86,8 +86,7 @@ static int64_t next_distance(void)
 
 static cold_path void start_thread(void)
 {
-	random_state = (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) *
-			       0x9e3779b97f4a7c15UL |
+	random_state = (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) * 0x9e3779b97f4a7c15UL |
 		       1;
 	next_random();
 	bytes_left = next_distance();

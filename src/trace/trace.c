@@ -42,7 +42,7 @@
 
 _Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
 
-struct trace_control trace_control exported;
+struct trace_control trace_control;
 
 /* The sequence finds a ring as it finds an area: by an offset from this; 0 is "no ring". */
 static struct {
@@ -236,8 +236,8 @@ void trace_write(const struct trace_event *event)
 		((uintptr_t)event->ptr & TRACE_ADDRESS_MASK) |
 			(uint64_t)event->type << TRACE_ADDRESS_BITS |
 			(uint64_t)gfp_code(event->gfp) << (TRACE_ADDRESS_BITS + 8),
-		((uintptr_t)event->call_site & TRACE_ADDRESS_MASK) |
-			(uint64_t)event->cache << TRACE_ADDRESS_BITS,
+		((uintptr_t)event->call_site & TRACE_ADDRESS_MASK) | (uint64_t)event->cache
+									     << TRACE_ADDRESS_BITS,
 		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id() << TRACE_REQ_BITS,
 	};
 
@@ -259,7 +259,10 @@ static void apply_locked(uint32_t generation)
 	atomic_store(&full_since, 0);
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
-	for (unsigned i = 0; mode == TRACE_OFF && i < trace_control.nr_rings; i++)
+	if (mode != TRACE_OFF)
+		return;
+	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < trace_control.nr_rings; i++)
 		if (ring_at(i))
 			os_discard((char *)ring_at(i) + TRACE_RING_HEADER,
 				   ring_bytes() - TRACE_RING_HEADER);

@@ -7,7 +7,7 @@
 #include "lib/gfp.h"
 #include "trace/format.h"
 
-extern struct trace_control trace_control exported __asm__("libkmalloc_trace");
+extern struct trace_control trace_control __asm__("libkmalloc_trace") exported;
 
 /* [start] Make the control block known; begin to trace if the parameters say so. */
 void trace_init(void);

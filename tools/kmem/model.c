@@ -32,7 +32,8 @@ static uint64_t hash(uint64_t key)
 
 uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event)
 {
-	const struct cache_name *cache = event->cache ? recording_cache(reader, event->cache) : NULL;
+	const struct cache_name *cache = event->cache ? recording_cache(reader, event->cache) :
+							NULL;
 
 	if (cache)
 		return cache->size;
@@ -115,8 +116,7 @@ static uint32_t site_number(struct model *model, const struct event *event)
 		model->site = xrealloc(model->site, model->site_room * sizeof(*model->site));
 	}
 	model->site_hash[at] = (uint32_t)model->nr_sites + 1;
-	model->site[model->nr_sites] =
-		(struct site){ .address = event->site, .type = event->type };
+	model->site[model->nr_sites] = (struct site){ .address = event->site, .type = event->type };
 	return (uint32_t)model->nr_sites++;
 }
 

@@ -14,7 +14,7 @@
 #define MODEL_SHORT_NS 1000000UL /* an object that lives for less is short-lived */
 
 struct model_filter {
-	uint64_t from_ns, to_ns; /* allocations within; to_ns 0: no end */
+	uint64_t from_ns, to_ns;       /* allocations within; to_ns 0: no end */
 	uint64_t min_bytes, max_bytes; /* asked for; max_bytes 0: no limit */
 	uint32_t tid;		       /* 0: any */
 };
@@ -25,7 +25,8 @@ struct tally {
 	double req, alloc;    /* bytes asked for; bytes that the objects take */
 	double freed;	      /* of the latter */
 	double live_objects, live_bytes;
-	double peak_objects, peak_bytes; /* what was live when the whole program's live bytes were at their highest */
+	double peak_objects,
+		peak_bytes; /* what was live when the whole program's live bytes were at their highest */
 	double short_lived; /* objects freed within MODEL_SHORT_NS */
 	double cross_cpu;   /* objects freed on another CPU */
 	double lifetime_ns; /* sum, of those that were freed */
@@ -53,13 +54,14 @@ struct model {
 	struct site *site;
 	size_t nr_sites;
 	struct tally sum;
-	double by_size[MODEL_SIZES];	 /* allocations of [2^i, 2^(i+1)) bytes */
+	double by_size[MODEL_SIZES]; /* allocations of [2^i, 2^(i+1)) bytes */
 	double by_size_bytes[MODEL_SIZES];
 	double by_lifetime[MODEL_LIVES]; /* frees after [2^i, 2^(i+1)) ns */
 	struct point point[MODEL_POINTS];
 	size_t nr_points;
 	uint64_t peak_ns, end_ns;
-	uint64_t nr_events, unknown_frees; /* frees of what was allocated before, or whose event was lost */
+	uint64_t nr_events,
+		unknown_frees; /* frees of what was allocated before, or whose event was lost */
 	bool sampled;
 	/* private */
 	struct live *live;
@@ -67,8 +69,9 @@ struct model {
 	uint32_t *site_hash;
 	size_t site_room, site_hash_room;
 	uint64_t peak_number;
-	uint64_t point_ns, points_every; /* when the next point is due, and how far apart they are */
-	double mean; /* bytes from sample to sample */
+	uint64_t point_ns,
+		points_every; /* when the next point is due, and how far apart they are */
+	double mean;	      /* bytes from sample to sample */
 };
 
 /* Play all of a recording. Shows progress on a terminal. */

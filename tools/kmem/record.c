@@ -310,8 +310,8 @@ static enum outcome collect(struct session *session)
 		if (!options->program)
 			target_divert(&session->target);
 		look_around(session);
-		if (now_ms() >= end || (options->max_bytes &&
-					recording_bytes(session->writer) > options->max_bytes))
+		if (now_ms() >= end ||
+		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
 			return STOPPED;
 		usleep(taken > 0 ? BUSY_US : IDLE_US);
 	}
@@ -322,8 +322,10 @@ static void switch_off(struct session *session)
 {
 	struct target_wish off = { .mode = TRACE_OFF };
 
-	target_trace(&session->target, &off);
+	target_pause(&session->target);
+	usleep(IDLE_US);
 	rings_collect(session->rings, true, take, session);
+	target_trace(&session->target, &off);
 }
 
 /* Wait for the library to be there. False: the process ended before. */
@@ -469,9 +471,10 @@ static const struct argp_option argp_options[] = {
 	  "what the program does when events come faster than they can be taken: drop them "
 	  "(default with -p), overwrite the oldest, wait (default without)",
 	  2 },
-	{ "ring", KEY_RING, "EVENTS", 0, "events that a CPU keeps until they are taken (default 64K)",
-	  2 },
-	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on", 3 },
+	{ "ring", KEY_RING, "EVENTS", 0,
+	  "events that a CPU keeps until they are taken (default 64K)", 2 },
+	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on",
+	  3 },
 	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
 	{ 0 },
 };
@@ -493,8 +496,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SAMPLE:
 		options->mode = TRACE_SAMPLE;
 		if (arg)
-			options->sample_bytes =
-				option_number(state, "--sample", arg, 1, 1UL << 40);
+			options->sample_bytes = option_number(state, "--sample", arg, 1, 1UL << 40);
 		break;
 	case KEY_FULL:
 		options->full_given = true;
@@ -536,9 +538,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int command_record(int argc, char **argv)
 {
 	static const struct argp argp = {
-		argp_options, parse, "[--] PROGRAM [ARGS...]\n-p PID",
+		argp_options,
+		parse,
+		"[--] PROGRAM [ARGS...]\n-p PID",
 		"Record the allocations of a program to a file, for `kmem report`, `kmem stat` and so on.",
-		NULL, NULL, NULL
+		NULL,
+		NULL,
+		NULL
 	};
 	struct options options = {
 		.output = RECORDING_DEFAULT,

@@ -98,11 +98,15 @@ static bool has_count(unsigned type)
 	       type >= TRACE_MM_PAGE_ALLOC;
 }
 
+static _Noreturn void failed(const struct writer *writer)
+{
+	give_up("%s: %s; what was recorded until now is readable", writer->path, strerror(errno));
+}
+
 static void write_all(struct writer *writer, const void *data, size_t size)
 {
 	if (fwrite(data, 1, size, writer->file) != size)
-		give_up("%s: %s; what was recorded until now is readable", writer->path,
-			strerror(errno));
+		failed(writer);
 	writer->bytes += size;
 }
 
@@ -127,9 +131,9 @@ struct writer *recording_create(const char *path)
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size)
 {
 	uLongf packed = compressBound(size);
-	struct chunk_header header = {
-		.magic = CHUNK_MAGIC, .kind = kind, .unpacked = (uint32_t)size
-	};
+	struct chunk_header header = { .magic = CHUNK_MAGIC,
+				       .kind = kind,
+				       .unpacked = (uint32_t)size };
 
 	if (packed > writer->packed_room) {
 		writer->packed_room = packed;
@@ -142,7 +146,7 @@ void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *da
 	write_all(writer, &header, sizeof(header));
 	write_all(writer, writer->packed, packed);
 	if (fflush(writer->file) != 0)
-		write_all(writer, NULL, 1);
+		failed(writer);
 }
 
 void recording_flush(struct writer *writer)

@@ -17,7 +17,8 @@ bool remote_layout_fits(const struct target *target)
 }
 
 int remote_caches(const struct target *target,
-		  bool (*visit)(const struct kmem_cache *cache, uint64_t address, void *arg), void *arg)
+		  bool (*visit)(const struct kmem_cache *cache, uint64_t address, void *arg),
+		  void *arg)
 {
 	uint64_t address;
 

@@ -20,8 +20,9 @@
 const char *event_name(unsigned type)
 {
 	static const char *const names[TRACE_NR_TYPES] = {
-		"?",	      "kmalloc", "kfree",	  "kmem_cache_alloc", "kmem_cache_free", "vmalloc",
-		"vfree",      "mm_page_alloc", "mm_page_free", "slab_refill",  "slab_flush",
+		"?",	      "kmalloc", "kfree",	  "kmem_cache_alloc", "kmem_cache_free",
+		"vmalloc",    "vfree",	 "mm_page_alloc", "mm_page_free",     "slab_refill",
+		"slab_flush",
 	};
 
 	return type < TRACE_NR_TYPES ? names[type] : names[0];

@@ -16,8 +16,8 @@ void rings_close(struct rings *rings);
  * Take what is there and pass on what is certain to be in order: all that is older than this call, less a moment. `last`: all that
  * there is. Returns how many events were taken; -1: the process is gone, and what it had left is lost.
  */
-long rings_collect(struct rings *rings, bool last, void (*take)(const struct event *event, void *arg),
-		   void *arg);
+long rings_collect(struct rings *rings, bool last,
+		   void (*take)(const struct event *event, void *arg), void *arg);
 /* Events that the process could not write since rings_open(). */
 uint64_t rings_lost(const struct rings *rings);
 

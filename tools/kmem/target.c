@@ -169,15 +169,15 @@ bool target_is_alive(const struct target *target)
 static int check(struct target *target, bool quiet)
 {
 	if (target_refresh(target) != 0)
-		return quiet ? -1 : say("process %d: its memory can't be read: %s", target->pid,
-					strerror(errno));
+		return quiet ? -1 :
+			       say("process %d: its memory can't be read: %s", target->pid,
+				   strerror(errno));
 	if (target->state.magic != TRACE_MAGIC)
 		return quiet ? -1 :
 			       say("process %d: the library is there but has not started yet: try "
 				   "again",
 				   target->pid);
-	if (target->state.version != TRACE_VERSION ||
-	    target->state.bytes != sizeof(target->state))
+	if (target->state.version != TRACE_VERSION || target->state.bytes != sizeof(target->state))
 		return say("process %d runs another version of libkmalloc: use the kmem that came "
 			   "with it",
 			   target->pid);
@@ -246,20 +246,19 @@ int target_divert(struct target *target)
 
 int target_trace(struct target *target, const struct target_wish *wish)
 {
-	uint8_t divert = wish->mode != TRACE_OFF;
+	uint8_t divert = 1; /* until it has seen the wish, even if that is to trace no more */
 
-	if (target_refresh(target) != 0 ||
-	    TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
+	if (target_refresh(target) != 0 || TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
 	    TARGET_WRITE_FIELD(target, generation, target->state.generation + 1) != 0)
 		return -1;
-	if (!divert) {
-		/* not by itself until somebody misses: its mode says off at once */
-		TARGET_WRITE_FIELD(target, mode, TRACE_OFF);
-	}
-	if (target_write(target, target->state.divert, &divert, 1) != 0)
-		return -1;
-	return divert ? target_divert(target) : 0;
+	return target_write(target, target->state.divert, &divert, 1) == 0 ? target_divert(target) :
+									     -1;
+}
+
+int target_pause(struct target *target)
+{
+	return TARGET_WRITE_FIELD(target, mode, TRACE_OFF);
 }

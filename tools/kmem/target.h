@@ -17,9 +17,9 @@
 
 struct target {
 	pid_t pid;
-	int mem;		      /* /proc/PID/mem */
-	uint64_t control;	      /* address of its control block */
-	struct trace_control state;   /* as it was read last */
+	int mem;		    /* /proc/PID/mem */
+	uint64_t control;	    /* address of its control block */
+	struct trace_control state; /* as it was read last */
 };
 
 /* Find the library in the process. `quiet`: say nothing if there is none yet. 0; -1. */
@@ -34,12 +34,12 @@ bool target_is_alive(const struct target *target);
 
 #define TARGET_WRITE_FIELD(target, field, value)                                                   \
 	target_write(target, (target)->control + offsetof(struct trace_control, field),            \
-		     &(__typeof__(((struct trace_control *)0)->field)){ value },                    \
+		     &(__typeof__(((struct trace_control *)0)->field)){ value },                   \
 		     sizeof(((struct trace_control *)0)->field))
 
 /*
- * What it is to trace. With a mode that is not TRACE_OFF all its CPUs are sent to the slow path at once; call
- * target_divert() now and then, as a thread may have turned one back. 0; -1.
+ * What it is to trace. All its CPUs are sent to the slow path at once, so that the wish is seen; as long as it is
+ * not TRACE_OFF call target_divert() now and then, as a thread may have turned one back. 0; -1.
  */
 struct target_wish {
 	enum trace_mode mode;
@@ -50,5 +50,7 @@ struct target_wish {
 
 int target_trace(struct target *target, const struct target_wish *wish);
 int target_divert(struct target *target);
+/* No more events from now on; what is in the rings stays there until it wants TRACE_OFF. 0; -1. */
+int target_pause(struct target *target);
 
 #endif

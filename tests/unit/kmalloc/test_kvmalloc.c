@@ -180,7 +180,8 @@ static void aligned_request_without_slab_memory_is_still_aligned(void)
 {
 	leave_room_for_small_areas_alone();
 	for (size_t align = 32; align <= 65536; align *= 2) {
-		char *ptr = kvmalloc_aligned(align, align, NULL), *odd = kvmalloc_aligned(48, align, NULL);
+		char *ptr = kvmalloc_aligned(align, align, NULL),
+		     *odd = kvmalloc_aligned(48, align, NULL);
 
 		CHECK(ptr && odd);
 		CHECK_EQ((uintptr_t)ptr % align, 0);
