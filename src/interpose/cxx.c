@@ -32,22 +32,24 @@ extern new_handler std_get_new_handler(void) __asm__("_ZSt15get_new_handlerv")
 extern _Noreturn void std_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv")
 	__attribute__((weak));
 
-static void *alloc(size_t size, size_t align)
+#define CALLER __builtin_return_address(0)
+
+static void *alloc(size_t size, size_t align, const void *caller)
 {
 	void *object;
 
 	if (align > KMALLOC_MIN_SIZE)
-		return kvmalloc_aligned(size, align);
+		return kvmalloc_aligned(size, align, caller);
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return kvmalloc_slow(size, NULL);
+	return kvmalloc_slow(size, NULL, caller);
 }
 
-static cold_path void *new_slow(size_t size, size_t align)
+static cold_path void *new_slow(size_t size, size_t align, const void *caller)
 {
 	for (;;) {
 		int saved = errno;
-		void *object = alloc(size, align);
+		void *object = alloc(size, align, caller);
 		new_handler handler;
 
 		errno = saved;
@@ -70,7 +72,7 @@ static always_inline void *new_object(size_t size)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return new_slow(size, KMALLOC_MIN_SIZE);
+	return new_slow(size, KMALLOC_MIN_SIZE, CALLER);
 }
 
 /* What libstdc++ has under that name; NULL: it is not there. */
@@ -79,9 +81,10 @@ static void *runtime_symbol(const char *name)
 	return dlsym(RTLD_NEXT, name);
 }
 
-static cold_path void *new_nothrow_slow(size_t size, const struct nothrow *tag, const char *name)
+static cold_path void *new_nothrow_slow(size_t size, const struct nothrow *tag, const char *name,
+					const void *caller)
 {
-	void *object = alloc(size, KMALLOC_MIN_SIZE);
+	void *object = alloc(size, KMALLOC_MIN_SIZE, caller);
 	void *(*next)(size_t, const struct nothrow *);
 
 	if (object)
@@ -91,9 +94,9 @@ static cold_path void *new_nothrow_slow(size_t size, const struct nothrow *tag, 
 }
 
 static void *new_aligned_nothrow(size_t size, size_t align, const struct nothrow *tag,
-				 const char *name)
+				 const char *name, const void *caller)
 {
-	void *object = alloc(size, align);
+	void *object = alloc(size, align, caller);
 	void *(*next)(size_t, size_t, const struct nothrow *);
 
 	if (likely(object != NULL))
@@ -132,12 +135,12 @@ exported NEW(_Znam)
 
 exported NEW_ALIGNED(_ZnwmSt11align_val_t)
 {
-	return new_slow(size, align);
+	return new_slow(size, align, CALLER);
 }
 
 exported NEW_ALIGNED(_ZnamSt11align_val_t)
 {
-	return new_slow(size, align);
+	return new_slow(size, align, CALLER);
 }
 
 exported NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
@@ -146,7 +149,7 @@ exported NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return new_nothrow_slow(size, tag, "_ZnwmRKSt9nothrow_t");
+	return new_nothrow_slow(size, tag, "_ZnwmRKSt9nothrow_t", CALLER);
 }
 
 exported NEW_NOTHROW(_ZnamRKSt9nothrow_t)
@@ -155,17 +158,17 @@ exported NEW_NOTHROW(_ZnamRKSt9nothrow_t)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return new_nothrow_slow(size, tag, "_ZnamRKSt9nothrow_t");
+	return new_nothrow_slow(size, tag, "_ZnamRKSt9nothrow_t", CALLER);
 }
 
 exported NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
 {
-	return new_aligned_nothrow(size, align, tag, "_ZnwmSt11align_val_tRKSt9nothrow_t");
+	return new_aligned_nothrow(size, align, tag, "_ZnwmSt11align_val_tRKSt9nothrow_t", CALLER);
 }
 
 exported NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
 {
-	return new_aligned_nothrow(size, align, tag, "_ZnamSt11align_val_tRKSt9nothrow_t");
+	return new_aligned_nothrow(size, align, tag, "_ZnamSt11align_val_tRKSt9nothrow_t", CALLER);
 }
 
 /* delete and delete[], by the types of what follows the pointer. */

@@ -21,6 +21,7 @@
 #include "lib/param.h"
 #include "os/os.h"
 #include "page/reclaim.h"
+#include "trace/trace.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -82,6 +83,7 @@ static __attribute__((destructor)) void fini(void)
 {
 	if (report_is_pending())
 		report_flush();
+	trace_end();
 	if (params.stat)
 		stat_print();
 }

@@ -26,10 +26,12 @@ static cold_path void *no_memory(void)
 	return NULL;
 }
 
-static cold_path void *malloc_slow(size_t size)
+#define CALLER __builtin_return_address(0)
+
+static cold_path void *malloc_slow(size_t size, const void *caller)
 {
 	int saved = errno;
-	void *object = kvmalloc_slow(size, NULL);
+	void *object = kvmalloc_slow(size, NULL, caller);
 
 	errno = saved;
 	return object ? object : no_memory();
@@ -41,7 +43,7 @@ exported hot_path void *malloc(size_t size)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return malloc_slow(size);
+	return malloc_slow(size, CALLER);
 }
 
 exported hot_path void free(void *ptr)
@@ -56,24 +58,29 @@ exported void *calloc(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return no_memory();
-	object = kvmalloc_zeroed(bytes);
+	object = kvmalloc_zeroed(bytes, CALLER);
 	return likely(object != NULL) ? object : no_memory();
 }
 
-exported void *realloc(void *ptr, size_t size)
+static always_inline void *resize(void *ptr, size_t size, const void *caller)
 {
 	void *object;
 
 	if (likely(krealloc_hit(ptr, size)))
 		return ptr;
 	if (!ptr)
-		return malloc(size);
+		return kmalloc_hit(size, &object) ? object : malloc_slow(size, caller);
 	if (!size) {
 		kvmalloc_free(ptr);
 		return NULL;
 	}
-	object = kvmalloc_resize(ptr, size);
+	object = kvmalloc_resize(ptr, size, caller);
 	return likely(object != NULL) ? object : no_memory();
+}
+
+exported void *realloc(void *ptr, size_t size)
+{
+	return resize(ptr, size, CALLER);
 }
 
 exported void *reallocarray(void *ptr, size_t count, size_t size)
@@ -82,7 +89,7 @@ exported void *reallocarray(void *ptr, size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return no_memory();
-	return realloc(ptr, bytes);
+	return resize(ptr, bytes, CALLER);
 }
 
 /* The next power of two; 0: there is none. */
@@ -95,7 +102,7 @@ static size_t round_up_alignment(size_t align)
 	return align > SIZE_MAX / 2 + 1 ? 0 : 2UL << ilog2(align);
 }
 
-exported void *memalign(size_t align, size_t size)
+static always_inline void *aligned(size_t align, size_t size, const void *caller)
 {
 	void *object;
 
@@ -104,13 +111,18 @@ exported void *memalign(size_t align, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	object = kvmalloc_aligned(size, align);
+	object = kvmalloc_aligned(size, align, caller);
 	return likely(object != NULL) ? object : no_memory();
+}
+
+exported void *memalign(size_t align, size_t size)
+{
+	return aligned(align, size, CALLER);
 }
 
 exported void *aligned_alloc(size_t align, size_t size)
 {
-	return memalign(align, size);
+	return aligned(align, size, CALLER);
 }
 
 exported int posix_memalign(void **out, size_t align, size_t size)
@@ -119,7 +131,7 @@ exported int posix_memalign(void **out, size_t align, size_t size)
 
 	if (unlikely(!is_power_of_2(align) || align % sizeof(void *)))
 		return EINVAL;
-	object = kvmalloc_aligned(size, align);
+	object = kvmalloc_aligned(size, align, CALLER);
 	if (unlikely(!object))
 		return ENOMEM;
 	*out = object;
@@ -128,14 +140,14 @@ exported int posix_memalign(void **out, size_t align, size_t size)
 
 exported void *valloc(size_t size)
 {
-	return memalign(os_page_size, size);
+	return aligned(os_page_size, size, CALLER);
 }
 
 exported void *pvalloc(size_t size)
 {
 	if (unlikely(size > SIZE_MAX - os_page_size))
 		return no_memory();
-	return memalign(os_page_size, align_up(size, os_page_size));
+	return aligned(os_page_size, align_up(size, os_page_size), CALLER);
 }
 
 exported size_t malloc_usable_size(void *ptr)

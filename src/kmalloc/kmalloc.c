@@ -21,9 +21,9 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/observe.h"
 #include "kmalloc/report.h"
 #include "kmalloc/slab.h"
-#include "kmalloc/stat.h"
 #include "vmalloc/vmalloc.h"
 
 #include <string.h>
@@ -38,10 +38,25 @@ static void *too_large(size_t size, gfp_t gfp, const void *caller)
 	return NULL;
 }
 
+static cold_path void *observed_alloc(struct kmem_cache *cache, size_t size, gfp_t gfp,
+				      const void *caller)
+{
+	struct kmem_cache *sampled = NULL;
+	void *object;
+
+	if (kmem_cache_has_slot(cache))
+		sampled = observe_sampled_cache(cache->index, size, gfp);
+	if (sampled)
+		cache = sampled;
+	object = kmem_cache_alloc_gfp(cache, gfp, caller);
+	if (object)
+		observe_alloc(object, cache, size, gfp, caller);
+	return object;
+}
+
 cold_path void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller)
 {
 	struct kmem_cache *cache;
-	void *object;
 
 	if (!size)
 		return ZERO_SIZE_PTR;
@@ -50,10 +65,9 @@ cold_path void *kmalloc_slow(size_t size, gfp_t gfp, const void *caller)
 	cache = kmalloc_cache_for(size, gfp);
 	if (unlikely(!cache))
 		return kmalloc_no_cache(size, gfp, caller);
-	object = kmem_cache_alloc_gfp(cache, gfp, caller);
-	if (unlikely(percpu_diverted()) && object && kmem_cache_has_slot(cache))
-		stat_count_alloc(cache->index, size);
-	return object;
+	if (observed())
+		return observed_alloc(cache, size, gfp, caller);
+	return kmem_cache_alloc_gfp(cache, gfp, caller);
 }
 
 /* Both ends of the range of sizes in one compare; else as kmalloc_hit(). */
@@ -115,7 +129,7 @@ static cold_path void free_slow(void *object, const void *caller)
 			     object);
 		return;
 	}
-	kfree_nowait_slow(object);
+	kfree_nowait_slow(object, caller);
 }
 
 exported hot_path void kfree(const void *object)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmalloc_caches.c - dma-kmalloc-N and kmalloc-cg-N, and the physical addresses of the former.
+ * kmalloc_caches.c - dma-kmalloc-N, kmalloc-cg-N and kmalloc-sampled-N, and the physical addresses of the former.
  *
  * Mirrors kmalloc_caches[][] of mm/slab_common.c. Differences: a cache is made when first asked for; it
  * has no slot and so no sheaves, since its frees have to be seen: each call is one of its slab's. All
@@ -24,6 +24,7 @@ static const struct {
 } kinds[NR_KMALLOC_KINDS] = {
 	[KMALLOC_DMA] = { "dma-", KMEM_CACHE_DMA },
 	[KMALLOC_CGROUP] = { "kmalloc-cg", KMEM_CACHE_ACCOUNT },
+	[KMALLOC_SAMPLED] = { "kmalloc-sampled", KMEM_CACHE_SAMPLED },
 };
 
 static _Atomic(struct kmem_cache *) caches[NR_KMALLOC_KINDS][NR_KMALLOC_CLASSES];
@@ -40,9 +41,9 @@ static struct kmem_cache *create(enum kmalloc_kind kind, unsigned index)
 		.slotless = true,
 	};
 
-	/* dma-kmalloc-64, kmalloc-cg-64 */
+	/* dma-kmalloc-64, kmalloc-cg-64, kmalloc-sampled-64 */
 	fmt_format(name, sizeof(name), "%s%s", kinds[kind].prefix,
-		   class->name + (kind == KMALLOC_CGROUP ? sizeof("kmalloc") - 1 : 0));
+		   class->name + (kind == KMALLOC_DMA ? 0 : sizeof("kmalloc") - 1));
 	return kmem_cache_new(&spec);
 }
 

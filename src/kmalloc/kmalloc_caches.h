@@ -5,7 +5,8 @@
 
 #include "slab/kmem_cache.h"
 
-enum kmalloc_kind { KMALLOC_DMA, KMALLOC_CGROUP, NR_KMALLOC_KINDS };
+/* KMALLOC_SAMPLED: objects whose allocation a trace told of, so that it is told of their free (trace/sample.c) */
+enum kmalloc_kind { KMALLOC_DMA, KMALLOC_CGROUP, KMALLOC_SAMPLED, NR_KMALLOC_KINDS };
 
 /*
  * The cache of a kind for the class `index`. Made when first asked for, if gfp may sleep. NULL:

@@ -32,9 +32,9 @@
 
 #include "kmalloc/context.h"
 #include "kmalloc/emergency.h"
+#include "kmalloc/observe.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
-#include "kmalloc/stat.h"
 #include "kmalloc/valid.h"
 #include "lib/die.h"
 #include "lib/fmt.h"
@@ -155,22 +155,22 @@ void kvmalloc_poll_deferred(gfp_t gfp)
 	debug_valid(valid_poll());
 }
 
-static void free_slow(void *ptr, gfp_t gfp)
+static void free_slow(void *ptr, gfp_t gfp, const void *caller)
 {
-	if (unlikely(percpu_diverted()))
-		stat_count_free(page_owner(ptr));
+	if (observed())
+		observe_free(ptr, gfp, caller);
 	kvmalloc_poll_deferred(gfp);
 	free_any(ptr, gfp);
 }
 
-cold_path void kvfree_slow(void *ptr)
+cold_path void kvfree_slow(void *ptr, const void *caller)
 {
-	free_slow(ptr, context_gfp());
+	free_slow(ptr, context_gfp(), caller);
 }
 
-cold_path void kfree_nowait_slow(void *ptr)
+cold_path void kfree_nowait_slow(void *ptr, const void *caller)
 {
-	free_slow(ptr, GFP_NOWAIT);
+	free_slow(ptr, GFP_NOWAIT, caller);
 }
 
 /* What all objects of a cache are aligned to. */
@@ -181,11 +181,12 @@ static size_t natural_alignment(const struct kmem_cache *cache)
 
 static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
 {
-	struct kmem_cache *cache = &kmem_caches[index];
-	void *object = kmem_cache_alloc_slow(cache, gfp, zeroed);
+	struct kmem_cache *cache = &kmem_caches[index], *sampled = NULL;
+	void *object;
 
-	if (unlikely(percpu_diverted()) && object)
-		stat_count_alloc(index, size);
+	if (observed())
+		sampled = observe_sampled_cache(index, size, gfp);
+	object = kmem_cache_alloc_slow(unlikely(sampled != NULL) ? sampled : cache, gfp, zeroed);
 	if (likely(object) || !gfpflags_allow_blocking(gfp))
 		return object;
 	return vmalloc_area(cache->object_size, natural_alignment(cache), gfp, zeroed);
@@ -229,7 +230,15 @@ static void *alloc_area(size_t size, size_t align, bool *zeroed)
 	return alloc_last(size, align, zeroed);
 }
 
-cold_path void *kvmalloc_slow(size_t size, bool *zeroed)
+/* The allocation, on its way out. */
+static void *told(void *object, size_t size, const void *caller)
+{
+	if (observed() && object)
+		observe_alloc(object, virt_to_cache(object), size, context_gfp(), caller);
+	return object;
+}
+
+cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 {
 	bool unused;
 
@@ -239,8 +248,8 @@ cold_path void *kvmalloc_slow(size_t size, bool *zeroed)
 	if (unlikely(!kmalloc_start()))
 		return emergency_alloc(size, KMALLOC_MIN_SIZE);
 	if (size <= KMALLOC_MAX_SIZE)
-		return alloc_class((unsigned)kmalloc_index(size), size, zeroed);
-	return alloc_area(size, 0, zeroed);
+		return told(alloc_class((unsigned)kmalloc_index(size), size, zeroed), size, caller);
+	return told(alloc_area(size, 0, zeroed), size, caller);
 }
 
 /*
@@ -259,43 +268,34 @@ static unsigned aligned_index(size_t size, size_t align)
 	return 0;
 }
 
-void *kvmalloc_aligned(size_t size, size_t align)
+void *kvmalloc_aligned(size_t size, size_t align, const void *caller)
 {
 	bool zeroed;
 	void *object;
 	unsigned index;
 
 	if (align <= KMALLOC_MIN_SIZE)
-		return kmalloc_hit(size, &object) ? object : kvmalloc_slow(size, NULL);
+		return kmalloc_hit(size, &object) ? object : kvmalloc_slow(size, NULL, caller);
 	if (unlikely(!kmalloc_start()))
 		return emergency_alloc(size, align);
 	index = aligned_index(size, align);
 	if (!index)
-		return alloc_area(size, align, &zeroed);
+		return told(alloc_area(size, align, &zeroed), size, caller);
 	if (likely(percpu_pop(index, &object)))
 		return object;
-	return alloc_class(index, size, &zeroed);
+	return told(alloc_class(index, size, &zeroed), size, caller);
 }
 
-static cold_path void *zeroed_slow(size_t size)
+cold_path void *kvmalloc_zeroed_slow(size_t size, const void *caller)
 {
 	bool zeroed;
-	void *object = kvmalloc_slow(size, &zeroed);
+	void *object = kvmalloc_slow(size, &zeroed, caller);
 
 	if (!object || zeroed)
 		return object;
 	if (size <= KMALLOC_MAX_SIZE)
 		size = kmem_caches[kmalloc_index(size)].object_size;
 	return memset(object, 0, size);
-}
-
-void *kvmalloc_zeroed(size_t size)
-{
-	void *object;
-
-	if (likely(kmalloc_hit(size, &object)))
-		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
-	return zeroed_slow(size);
 }
 
 size_t kvmalloc_size(const void *ptr)
@@ -317,20 +317,39 @@ static bool fits(size_t old_size, size_t size)
 	return size <= old_size && size > old_size / 2;
 }
 
-static void *alloc_and_copy(void *ptr, size_t old_size, size_t size)
+static void *alloc_and_copy(void *ptr, size_t old_size, size_t size, const void *caller)
 {
 	void *object;
 
 	if (!kmalloc_hit(size, &object))
-		object = kvmalloc_slow(size, NULL);
+		object = kvmalloc_slow(size, NULL, caller);
 	if (!object)
 		return size <= old_size ? ptr : NULL; /* what gets smaller may stay */
 	memcpy(object, ptr, min_size(old_size, size));
-	kvmalloc_free(ptr);
+	if (unlikely(!kfree_hit(ptr)))
+		kvfree_slow(ptr, caller);
 	return object;
 }
 
-void *kvmalloc_resize(void *ptr, size_t size)
+/* As resize_area(), told of as a free and an allocation. The area is the caller's, whatever comes between. */
+static cold_path void *observed_resize(void *ptr, size_t old_size, size_t size, const void *caller)
+{
+	void *area;
+
+	observe_free(ptr, context_gfp(), caller);
+	area = vrealloc_area(ptr, size, context_gfp());
+	observe_alloc(area ? area : ptr, NULL, area ? size : old_size, context_gfp(), caller);
+	return area;
+}
+
+static void *resize_area(void *ptr, size_t old_size, size_t size, const void *caller)
+{
+	if (observed())
+		return observed_resize(ptr, old_size, size, caller);
+	return vrealloc_area(ptr, size, context_gfp());
+}
+
+void *kvmalloc_resize(void *ptr, size_t size, const void *caller)
 {
 	size_t old_size = kvmalloc_size(ptr);
 
@@ -341,13 +360,13 @@ void *kvmalloc_resize(void *ptr, size_t size)
 	if (fits(old_size, size) || (old_size <= KMALLOC_MIN_SIZE && size <= KMALLOC_MIN_SIZE))
 		return ptr;
 	if (old_size > KMALLOC_MAX_SIZE && size > KMALLOC_MAX_SIZE && vmalloc_owns(ptr)) {
-		void *area = vrealloc_area(ptr, size, context_gfp());
+		void *area = resize_area(ptr, old_size, size, caller);
 
 		/* it moves what it can without waiting; a copy is the last way */
 		if (area || !context_is_atomic())
 			return area;
 	}
-	return alloc_and_copy(ptr, old_size, size);
+	return alloc_and_copy(ptr, old_size, size, caller);
 }
 
 bool kmalloc_trim(void)

@@ -3,7 +3,7 @@
  * kvmalloc.h - memory of any size: kmalloc up to KMALLOC_MAX_SIZE, vmalloc above.
  *
  * The hit paths are here, to be inlined into the entry points; everything
- * else is a miss. None touches errno. Valid in any context: before the
+ * else is a miss. `caller` is the program's return address, for who wants to know. None touches errno. Valid in any context: before the
  * library's start, in signal handlers, in children of fork and vfork.
  */
 #ifndef KMALLOC_KVMALLOC_H
@@ -11,6 +11,8 @@
 
 #include "kmalloc/size_class.h"
 #include "slab/kmem_cache.h"
+
+#include <string.h>
 
 /* The hit path of an allocation. False: a miss, or a size for the vmalloc path. */
 static always_inline bool kmalloc_hit(size_t size, void **object)
@@ -34,21 +36,30 @@ static always_inline bool kfree_hit(void *ptr)
  * whether the first `size` bytes are known to read as zero. May block, but not when it
  * interrupted the allocator.
  */
-void *kvmalloc_slow(size_t size, bool *zeroed);
+void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller);
 /* The same for an alignment, a power of two. */
-void *kvmalloc_aligned(size_t size, size_t align);
-/* `size` bytes, zeroed. */
-void *kvmalloc_zeroed(size_t size);
+void *kvmalloc_aligned(size_t size, size_t align, const void *caller);
+/* `size` bytes, zeroed: what is left when the hit path missed. */
+void *kvmalloc_zeroed_slow(size_t size, const void *caller);
+
+static always_inline void *kvmalloc_zeroed(size_t size, const void *caller)
+{
+	void *object;
+
+	if (likely(kmalloc_hit(size, &object)))
+		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
+	return kvmalloc_zeroed_slow(size, caller);
+}
 
 /* Free what any of these gave; NULL is nothing; others as foreign_free= says. */
-void kvfree_slow(void *ptr);
+void kvfree_slow(void *ptr, const void *caller);
 /* The same without ever waiting or making a system call: what can't be done now is done later. */
-void kfree_nowait_slow(void *ptr);
+void kfree_nowait_slow(void *ptr, const void *caller);
 static always_inline void kvmalloc_free(void *ptr)
 {
 	if (likely(kfree_hit(ptr)))
 		return;
-	kvfree_slow(ptr);
+	kvfree_slow(ptr, __builtin_return_address(0));
 }
 
 /*
@@ -64,7 +75,7 @@ static always_inline bool krealloc_hit(const void *ptr, size_t size)
  * Change the size, keeping the bytes up to the smaller one. ptr is not NULL, size not
  * 0. NULL: no memory, or not a pointer of ours; the object is as before.
  */
-void *kvmalloc_resize(void *ptr, size_t size);
+void *kvmalloc_resize(void *ptr, size_t size, const void *caller);
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 

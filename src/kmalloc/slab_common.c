@@ -17,6 +17,7 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/observe.h"
 #include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/slab.h"
@@ -58,6 +59,7 @@ static void fill_spec(struct kmem_cache_spec *spec, const struct kmem_cache_args
 		spec->ctor = args->ctor;
 		spec->capacity = args->sheaf_capacity;
 	}
+	spec->flags = KMEM_CACHE_PROGRAM;
 	if (flags & SLAB_HWCACHE_ALIGN)
 		spec->align = max_size(spec->align, line_alignment((unsigned)spec->object_size));
 	if (flags & SLAB_CACHE_DMA)
@@ -142,6 +144,8 @@ exported unsigned int kmem_cache_size(struct kmem_cache *cache)
 
 static cold_path void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, const void *caller)
 {
+	void *object;
+
 	if (unlikely(kmem_cache_state(cache) != KMEM_CACHE_LIVE)) {
 		report_fault(gfp, caller,
 			     "kmem_cache_alloc(%s): the cache is destroyed, called "
@@ -154,7 +158,10 @@ static cold_path void *alloc_slow(struct kmem_cache *cache, gfp_t gfp, const voi
 			     "kmem_cache_alloc(%s): __GFP_ZERO undoes what the constructor did, "
 			     "called from " REPORT_CALLER,
 			     cache->name);
-	return kmem_cache_alloc_gfp(cache, gfp, caller);
+	object = kmem_cache_alloc_gfp(cache, gfp, caller);
+	if (observed() && object)
+		observe_alloc(object, cache, cache->object_size, gfp, caller);
+	return object;
 }
 
 exported hot_path void *__kmem_cache_alloc_plain(struct kmem_cache *cache, gfp_t gfp)
@@ -190,7 +197,7 @@ static cold_path void free_slow(struct kmem_cache *cache, void *object, const vo
 	struct kmem_cache *owner = virt_to_cache(object);
 
 	if (likely(owner == cache) || (reserve_owns(object) && reserve_cache(object) == cache))
-		kfree_nowait_slow(object);
+		kfree_nowait_slow(object, caller);
 	else if (owner)
 		report_fault(GFP_KERNEL, caller,
 			     "kmem_cache_free(%s, %p): object belongs to different cache %s, "

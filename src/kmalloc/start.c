@@ -47,6 +47,8 @@
 #include "page/page.h"
 #include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
+#include "trace/layout.h"
+#include "trace/trace.h"
 #include "vmalloc/vmalloc.h"
 
 #define GIB (1UL << 30)
@@ -128,6 +130,19 @@ static void create_caches(void)
 	}
 }
 
+/* Tell who looks from outside where things are. */
+static void start_trace(void)
+{
+	trace_control.hit_table = (uintptr_t)percpu.hit;
+	trace_control.nr_hit = RSEQ_NR_CPUS;
+	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
+	trace_control.caches = (uintptr_t)&kmem_cache_first;
+	trace_control.layout = TRACE_LAYOUT;
+	trace_init();
+	if (trace_mode() != TRACE_OFF)
+		percpu_divert(PERCPU_DIVERT_TRACE, true);
+}
+
 /* Rooms from the bottom up; the shrinker that is registered last is called first. */
 static bool start_rooms(void)
 {
@@ -150,6 +165,7 @@ static bool start_rooms(void)
 	percpu_init(!warned);
 	create_caches();
 	reserve_init(base + size);
+	start_trace();
 	if (params.stat)
 		stat_start();
 	return true;
@@ -196,6 +212,8 @@ void kmalloc_fork_child(void)
 {
 	kmem_cache_fork_child();
 	zone_dma_fork_child();
+	percpu.divert[PERCPU_DIVERT_TRACE] = false;
+	trace_fork_child();
 }
 
 void kmalloc_start_fork_prepare(void)

@@ -18,6 +18,7 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/gfp_alloc.h"
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/observe.h"
 #include "kmalloc/report.h"
 #include "kmalloc/slab.h"
 #include "kmalloc/vmalloc.h"
@@ -43,8 +44,10 @@ static void *area_alloc(size_t size, size_t align, gfp_t gfp, const void *caller
 		return NULL;
 	}
 	area = vmalloc_gfp(size, align, gfp, caller);
-	if (likely(area && vmalloc_owns(area)))
+	if (likely(area))
 		vmalloc_mark(area);
+	if (observed() && area)
+		observe_alloc(area, NULL, size, gfp, caller);
 	return area;
 }
 
@@ -82,7 +85,7 @@ static void area_free(void *ptr, bool wait, const void *caller)
 	if (unlikely((uintptr_t)ptr & (os_page_size - 1)))
 		complain("Trying to vfree() bad address", ptr, caller);
 	else if (likely(vmalloc_owns(ptr) && vmalloc_size(ptr)))
-		wait ? kvfree_slow(ptr) : kfree_nowait_slow(ptr);
+		wait ? kvfree_slow(ptr, caller) : kfree_nowait_slow(ptr, caller);
 	else if (!vmalloc_owns(ptr) ||
 		 vfree_area(ptr, current_gfp_context(wait ? GFP_KERNEL : GFP_NOWAIT)) ==
 			 VFREE_NOT_AREA)
@@ -108,6 +111,18 @@ static void zero_tail(char *area, size_t old_size, size_t size)
 	memset(area + from, 0, new_size - min_size(from, new_size));
 }
 
+/* A free and an allocation, for those who count them. The area is the caller's, whatever comes between. */
+static cold_path void *observed_resize(void *ptr, size_t old_size, size_t size, gfp_t gfp,
+				       const void *caller)
+{
+	void *area;
+
+	observe_free(ptr, gfp, caller);
+	area = vrealloc_area(ptr, size, current_gfp_context(gfp));
+	observe_alloc(area ? area : ptr, NULL, area ? size : old_size, gfp, caller);
+	return area;
+}
+
 static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 {
 	size_t old_size = vmalloc_owns(ptr) ? vmalloc_size(ptr) : 0;
@@ -117,7 +132,8 @@ static void *area_resize(void *ptr, size_t size, gfp_t gfp, const void *caller)
 		complain("Trying to vrealloc() nonexistent vm area", ptr, caller);
 		return NULL;
 	}
-	area = vrealloc_area(ptr, size, current_gfp_context(gfp));
+	area = observed() ? observed_resize(ptr, old_size, size, gfp, caller) :
+			    vrealloc_area(ptr, size, current_gfp_context(gfp));
 	if (area && (gfp & __GFP_ZERO))
 		zero_tail(area, old_size, size);
 	return area;
@@ -211,7 +227,7 @@ exported void kvfree_atomic(const void *memory)
 	void *ptr = (void *)(uintptr_t)memory;
 
 	if (!ZERO_OR_NULL_PTR(ptr) && !kfree_hit(ptr))
-		kfree_nowait_slow(ptr);
+		kfree_nowait_slow(ptr, __builtin_return_address(0));
 }
 
 exported void kvfree_sensitive(const void *memory, size_t size)

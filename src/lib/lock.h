@@ -57,6 +57,7 @@ enum lock_rank {
 	LOCK_RANK_CACHE,	  /* a cache's partial list and its slabs' bitmaps */
 	LOCK_RANK_VMALLOC,	  /* vmap areas and their address table */
 	LOCK_RANK_ZONE,		  /* buddy lists and the memory map */
+	LOCK_RANK_TRACE,	  /* mapping of rings for events */
 	LOCK_RANK_META,		  /* metadata pools; nothing is taken under it */
 };
 

@@ -10,11 +10,17 @@ struct params params = {
 	.reclaim_age_ms = 10000,
 	.min_free_kbytes = SIZE_MAX,
 	.valid_shift = 10,
+	.trace_ring = 1UL << 16,
+	.trace_sample = 512UL << 10,
 };
 
 static const char *const rseq_choices[] = { "auto", "mm_cid", "cpu_id", "off", NULL };
 static const char *const foreign_choices[] = { "ignore", "warn", "panic", NULL };
 static const char *const thp_choices[] = { "adaptive", "never", "madvise", "always", NULL };
+
+/* in the order of enum trace_mode and enum trace_full */
+static const char *const trace_choices[] = { "off", "sample", "all", NULL };
+static const char *const full_choices[] = { "drop", "overwrite", "wait", NULL };
 
 #ifdef DEBUG_CHECKS
 /* in the order of enum fault_call */
@@ -45,6 +51,16 @@ const struct param param_table[] = {
 	  "run a thread that returns memory while the program is idle" },
 	{ "valid_shift", PARAM_SIZE, &params.valid_shift, NULL,
 	  "debug build: validate every structure at each 2^n-th miss" },
+	{ "trace", PARAM_CHOICE, &params.trace, trace_choices,
+	  "events from the start, for kmem: off, sample, all" },
+	{ "trace.pid", PARAM_SIZE, &params.trace_pid, NULL,
+	  "the process that trace= is meant for: none that it starts" },
+	{ "trace.full", PARAM_CHOICE, &params.trace_full, full_choices,
+	  "when nobody takes the events: drop, overwrite, wait" },
+	{ "trace.ring", PARAM_SIZE, &params.trace_ring, NULL,
+	  "events that a CPU keeps until they are taken, a power of two" },
+	{ "trace.sample", PARAM_SIZE, &params.trace_sample, NULL,
+	  "bytes between two samples, on average" },
 #ifdef DEBUG_CHECKS
 	{ "fail_page_alloc", PARAM_FAULT, &params.fail_page_alloc, NULL,
 	  "interval,probability,space,times of requests for pages that fail" },

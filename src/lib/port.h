@@ -21,7 +21,8 @@ void port_write(int fd, const char *buf, size_t len);
 int port_dup(int fd);
 /* Die by SIGABRT, without running anything of the program's. */
 _Noreturn void port_abort(void);
-/* The calling process, for reports. */
+/* The calling process, for reports; the calling thread. */
 int port_getpid(void);
+int port_gettid(void);
 
 #endif

@@ -413,3 +413,8 @@ int port_getpid(void)
 {
 	return (int)call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
+
+int port_gettid(void)
+{
+	return (int)call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}

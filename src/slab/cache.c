@@ -125,6 +125,7 @@ void kmem_cache_init(unsigned index, const char *name, size_t size, size_t objec
 	struct kmem_cache *cache = &kmem_caches[index];
 
 	cache->index = (uint8_t)index;
+	cache->id = cache->index;
 	cache->size = (uint32_t)size;
 	cache->object_size = (uint32_t)object_size;
 	cache->align = cache->size & -cache->size;

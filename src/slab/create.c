@@ -42,7 +42,8 @@
 
 /* guarded by slab_mutex */
 static unsigned last_slot;
-static struct kmem_cache *dead_first; /* without a slot, oldest first */
+static uint16_t next_id = KMEM_CACHES_MAX; /* of those without a slot */
+static struct kmem_cache *dead_first;	   /* without a slot, oldest first */
 static struct kmem_cache *dead_last;
 
 static struct kmem_cache *take_slot_locked(void)
@@ -56,6 +57,7 @@ static struct kmem_cache *take_slot_locked(void)
 		if (kmem_cache_state(cache) == KMEM_CACHE_UNUSED ||
 		    kmem_cache_state(cache) == KMEM_CACHE_DEAD) {
 			cache->index = (uint8_t)last_slot;
+			cache->id = cache->index;
 			return cache;
 		}
 	}
@@ -76,8 +78,10 @@ static struct kmem_cache *take_struct_locked(bool slotless)
 		return cache;
 	}
 	cache = meta_alloc(sizeof(*cache), GFP_KERNEL);
-	if (cache)
-		cache->index = KMEM_CACHE_SHARED;
+	if (!cache)
+		return NULL;
+	cache->index = KMEM_CACHE_SHARED;
+	cache->id = next_id++;
 	return cache;
 }
 

@@ -34,6 +34,8 @@
 #define KMEM_CACHE_DMA 0x2U /* its slabs come from the DMA zone */
 #define KMEM_CACHE_ACCOUNT 0x4U	 /* each object has an owner group */
 #define KMEM_CACHE_TYPESAFE 0x8U /* its slabs stay its own until it is destroyed */
+#define KMEM_CACHE_PROGRAM 0x20U /* the program's own: kmem_cache_create() */
+#define KMEM_CACHE_SAMPLED 0x10U /* a trace told of the allocation of each object */
 
 enum kmem_cache_state {
 	KMEM_CACHE_UNUSED, /* never was a cache */
@@ -82,6 +84,8 @@ struct kmem_cache {
 	_Atomic(struct slab_sheaf *) deferred;
 
 	struct barn barn __attribute__((aligned(64)));
+	uint16_t
+		id; /* constant: what events call it; the index, or, without a slot, one of its own */
 
 	struct lock lock __attribute__((aligned(64)));
 	/* guarded by lock */
@@ -151,7 +155,7 @@ struct kmem_cache_spec {
 	size_t align; /* a power of two up to GRANULE_SIZE; 0: the least, 16 */
 	unsigned
 		capacity; /* at least so many objects in a sheaf, up to SHEAF_CAPACITY_MAX; 0: by size */
-	unsigned flags;	      /* KMEM_CACHE_DMA, _ACCOUNT, _TYPESAFE */
+	unsigned flags;	      /* KMEM_CACHE_DMA, _ACCOUNT, _TYPESAFE, _SAMPLED, _PROGRAM */
 	uint32_t slab_flags;  /* kept for reports */
 	void (*ctor)(void *); /* NULL: none */
 	bool slotless; /* have no slot, even if one is free: every call takes the slow path */

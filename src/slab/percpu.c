@@ -80,7 +80,6 @@ static unsigned nr_locked_areas;      /* locked mode: areas dealt out */
 static _Atomic unsigned next_slot;    /* locked mode: the next thread's */
 static uintptr_t areas[RSEQ_NR_CPUS]; /* offsets; 0: none yet. Guarded by percpu_lock */
 static unsigned nr_areas;	      /* highest index with an area, + 1 */
-static _Atomic bool diverted;
 static _Atomic unsigned short holds[RSEQ_NR_CPUS]; /* vfork children with that stale index */
 static _Atomic bool publishing;
 
@@ -193,7 +192,7 @@ static unsigned current_index(void)
 static void publish_locked(unsigned index)
 {
 	lock_assert_held(&percpu_lock);
-	if (mode == PERCPU_LOCKED || atomic_load(&diverted))
+	if (mode == PERCPU_LOCKED || percpu_diverted())
 		return;
 	atomic_store(&publishing, true);
 	/* pairs with percpu_vfork_child(): it counts, then looks at publishing */
@@ -244,7 +243,7 @@ bool percpu_prepare(gfp_t gfp)
 	if (likely(__atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED)))
 		return true;
 	if (__atomic_load_n(&percpu.backing[index], __ATOMIC_RELAXED) &&
-	    (mode == PERCPU_LOCKED || atomic_load_explicit(&diverted, memory_order_relaxed) ||
+	    (mode == PERCPU_LOCKED || percpu_diverted() ||
 	     atomic_load_explicit(&holds[index], memory_order_relaxed)))
 		return true;
 	return percpu_prepare_slow(index, gfp);
@@ -589,12 +588,12 @@ bool percpu_drain_idle_slot(size_t slot, struct slab_sheaf **list)
 	return true;
 }
 
-void percpu_divert(bool on)
+void percpu_divert(enum percpu_diverter who, bool on)
 {
 	lock_acquire(&percpu_lock);
-	atomic_store(&diverted, on);
+	__atomic_store_n(&percpu.divert[who], on, __ATOMIC_SEQ_CST);
 	for (unsigned index = 0; index < nr_areas; index++) {
-		if (on)
+		if (percpu_diverted())
 			__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
 		else if (areas[index])
 			publish_locked(index);
@@ -602,9 +601,9 @@ void percpu_divert(bool on)
 	lock_release(&percpu_lock);
 }
 
-bool percpu_diverted(void)
+bool percpu_is_vfork_child(void)
 {
-	return atomic_load_explicit(&diverted, memory_order_relaxed);
+	return percpu_vfork_depth != 0;
 }
 
 unsigned percpu_nr_areas(void)

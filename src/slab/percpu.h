@@ -34,6 +34,7 @@ struct percpu {
 	uintptr_t empty[PERCPU_WORDS]; /* the shared all-empty area; never written after start-up */
 	uintptr_t hit[RSEQ_NR_CPUS];   /* offsets of the areas from `empty` */
 	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
+	uint8_t divert[2];		 /* by enum percpu_diverter: entries of `hit` stay 0 */
 };
 
 extern struct percpu percpu hidden;
@@ -110,9 +111,22 @@ void percpu_start(void);
 /* The words of an area, index below percpu_nr_areas(); NULL: none there. Stopped. */
 uintptr_t *percpu_area(unsigned index);
 
-/* Send every allocation on every CPU through the slow path, or no longer. */
-void percpu_divert(bool on);
-bool percpu_diverted(void);
+/* Who wants that every call on every CPU takes the slow path. */
+enum percpu_diverter {
+	PERCPU_DIVERT_STAT,
+	PERCPU_DIVERT_TRACE, /* another process may write it, and the entries of `hit`: see trace/format.h */
+};
+
+void percpu_divert(enum percpu_diverter who, bool on);
+
+static inline bool percpu_diverted(void)
+{
+	return __atomic_load_n(&percpu.divert[PERCPU_DIVERT_STAT], __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&percpu.divert[PERCPU_DIVERT_TRACE], __ATOMIC_RELAXED);
+}
+
+/* Is this a child of vfork, which must not touch what belongs to a CPU? */
+bool percpu_is_vfork_child(void);
 /* Areas in use, for statistics. */
 unsigned percpu_nr_areas(void);
 

@@ -149,6 +149,7 @@ static void hand_out_locked(struct vmap_area *area)
 {
 	area->state = VMAP_BUSY;
 	area->marked = false;
+	area->sampled = false;
 	area->owner = 0;
 	vmalloc_counts.nr_areas++;
 	vmalloc_counts.bytes += area->span;
@@ -484,6 +485,21 @@ void vmalloc_mark(const void *ptr)
 
 	if (likely(area))
 		area->marked = true;
+}
+
+void vmalloc_mark_sampled(const void *ptr)
+{
+	struct vmap_area *area = vmalloc_lookup(ptr);
+
+	if (likely(area))
+		area->sampled = true;
+}
+
+bool vmalloc_is_sampled(const void *ptr)
+{
+	const struct vmap_area *area = vmalloc_lookup(ptr);
+
+	return area && area->state == VMAP_BUSY && area->sampled;
 }
 
 bool vmalloc_is_marked(const void *ptr)

@@ -38,7 +38,8 @@ struct vmap_area {
 	bool moved;	  /* its pages came by mremap: a VMA of its own, followed by a gap */
 	bool zeroed;	  /* LAZY: reads as zero, not resident */
 	bool rest;	  /* LAZY: what was left of a larger one */
-	bool marked;	  /* BUSY: handed out by vmalloc(), not by malloc() */
+	bool marked : 1;  /* BUSY: handed out by vmalloc(), not by malloc() */
+	bool sampled : 1; /* BUSY: a trace told of its allocation */
 	uint16_t owner;	  /* BUSY: the number of the group that it is charged to; 0: none */
 	uint32_t stamp;	  /* LAZY: when it was freed, in units of 256 ms */
 	uint32_t charged; /* pages, if it has an owner */

@@ -260,6 +260,7 @@ static void replace(struct vmap_area *old, struct vmap_area *to, bool moved)
 	vmalloc_take_back_locked(old);
 	to->state = VMAP_BUSY;
 	to->marked = old->marked;
+	to->sampled = old->sampled;
 	to->owner = old->owner;
 	to->charged = old->charged;
 	vmalloc_counts.nr_areas++;

@@ -27,7 +27,7 @@ ALLOWED = {
     "slab": {"page", "os"},
     "vmalloc": {"page", "os"},
     "page": {"os"},
-    "trace": set(),
+    "trace": {"os"},
     "debug": set(),
     "os": set(),
     "lib": {"arch"},

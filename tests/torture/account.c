@@ -84,11 +84,11 @@ static void *alloc_some(uint64_t *random)
 
 	switch (unit_random(random) % 8) {
 	case 0:
-		return kvmalloc_zeroed(size);
+		return kvmalloc_zeroed(size, NULL);
 	case 1:
-		return kvmalloc_aligned(size, 16UL << unit_random(random) % 14);
+		return kvmalloc_aligned(size, 16UL << unit_random(random) % 14, NULL);
 	default:
-		return kmalloc_hit(size, &block) ? block : kvmalloc_slow(size, NULL);
+		return kmalloc_hit(size, &block) ? block : kvmalloc_slow(size, NULL, NULL);
 	}
 }
 
@@ -102,7 +102,7 @@ static void step(uint64_t *random, void **slot)
 		*slot = alloc_some(random);
 		CHECK(*slot != NULL);
 	} else if (r % 4 == 0) {
-		void *block = kvmalloc_resize(*slot, random_size(random));
+		void *block = kvmalloc_resize(*slot, random_size(random), NULL);
 
 		CHECK(block != NULL);
 		*slot = block;

@@ -114,7 +114,7 @@ static void keep(void **slot, size_t size)
 
 static void work_cleared(size_t size)
 {
-	void *ptr = kvmalloc_zeroed(size);
+	void *ptr = kvmalloc_zeroed(size, NULL);
 
 	if (!ptr)
 		step_fail("no memory for a handler");

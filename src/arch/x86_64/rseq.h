@@ -229,6 +229,52 @@ miss:
 	return false;
 }
 
+/*
+ * Write an event of four words to the ring of this CPU: the time stamp counter and words[0..2]. The ring begins with its
+ * head and limit, counts of events, and the mask of its size; the events begin RSEQ_RING_EVENTS further on.
+ * Misses when there is no ring, and when it is full.
+ *
+ *	ring = area;
+ *	if (ring == base || ring->head >= ring->limit) miss;
+ *	event = ring->events[ring->head & ring->mask];
+ *	event = { rdtsc(), words[0], words[1], words[2] };	(above the head: nobody looks before the commit)
+ *	commit: ring->head++;
+ */
+#define RSEQ_RING_EVENTS 4096
+
+static inline bool rseq_ring_put(const void *base, size_t table, const uint64_t words[3])
+{
+	uintptr_t area, head, event;
+
+	__asm__ __volatile__ goto(
+		RSEQ_BEGIN "cmpq %[base], %[area]\n\t"
+			   "je %l[miss]\n\t"
+			   "movq (%[area]), %[head]\n\t"
+			   "cmpq 8(%[area]), %[head]\n\t"
+			   "jae %l[miss]\n\t"
+			   "movq 16(%[area]), %[event]\n\t"
+			   "andq %[head], %[event]\n\t"
+			   "shlq $5, %[event]\n\t"
+			   "leaq %c[events](%[area], %[event]), %[event]\n\t"
+			   "rdtsc\n\t"
+			   "shlq $32, %%rdx\n\t"
+			   "orq %%rdx, %%rax\n\t"
+			   "movq %%rax, (%[event])\n\t"
+			   "movq %[word0], 8(%[event])\n\t"
+			   "movq %[word1], 16(%[event])\n\t"
+			   "movq %[word2], 24(%[event])\n\t"
+			   "incq %[head]\n\t"
+			   "movq %[head], (%[area])" RSEQ_END
+		: [area] "=&r"(area), [head] "=&r"(head), [event] "=&r"(event)
+		: RSEQ_INPUTS(base, table), [events] "i"(RSEQ_RING_EVENTS), [word0] "r"(words[0]),
+		  [word1] "r"(words[1]), [word2] "r"(words[2])
+		: "memory", "cc", "rax", "rdx"
+		: miss);
+	return true;
+miss:
+	return false;
+}
+
 /* The index field as it reads now: a hint, it may change at any moment. */
 static inline uint32_t rseq_index(void)
 {

@@ -29,7 +29,7 @@ static void *alloc(size_t size)
 
 	if (kmalloc_hit(size, &object))
 		return object;
-	return kvmalloc_slow(size, NULL);
+	return kvmalloc_slow(size, NULL, NULL);
 }
 
 static void enter_atomic(void)
@@ -163,7 +163,7 @@ static void handler_gets_every_size_and_alignment(void)
 {
 	enter_atomic();
 	for (size_t size = 0; size < 4 * M; size = size * 2 + 1) {
-		char *ptr = alloc(size), *zeroed = kvmalloc_zeroed(size), *aligned;
+		char *ptr = alloc(size), *zeroed = kvmalloc_zeroed(size, NULL), *aligned;
 
 		CHECK(ptr && zeroed);
 		CHECK(kvmalloc_size(ptr) >= size);
@@ -171,7 +171,7 @@ static void handler_gets_every_size_and_alignment(void)
 		memset(ptr, 1, size);
 		memset(zeroed, 1, size);
 		for (size_t align = 16; align < 2 * M; align *= 2) {
-			aligned = kvmalloc_aligned(size, align);
+			aligned = kvmalloc_aligned(size, align, NULL);
 			CHECK(aligned != NULL);
 			CHECK_EQ((uintptr_t)aligned % align, 0);
 			CHECK(kvmalloc_size(aligned) >= size);
@@ -191,19 +191,19 @@ static void handler_resizes_every_kind_of_memory(void)
 	unit_fill(small, 1000, 1);
 	unit_fill(large, M, 2);
 	enter_atomic();
-	mapping = kvmalloc_aligned(5000, 32768);
+	mapping = kvmalloc_aligned(5000, 32768, NULL);
 	unit_fill(mapping, 5000, 3);
-	small = kvmalloc_resize(small, 9000);
-	large = kvmalloc_resize(large, 2 * M);
-	mapping = kvmalloc_resize(mapping, 300000);
+	small = kvmalloc_resize(small, 9000, NULL);
+	large = kvmalloc_resize(large, 2 * M, NULL);
+	mapping = kvmalloc_resize(mapping, 300000, NULL);
 	CHECK(small && large && mapping);
 	CHECK(unit_is_filled(small, 1000, 1));
 	CHECK(unit_is_filled(large, M, 2));
 	CHECK(unit_is_filled(mapping, 5000, 3));
 	leave_atomic();
-	small = kvmalloc_resize(small, 200);
-	large = kvmalloc_resize(large, 3 * M);
-	mapping = kvmalloc_resize(mapping, 4000);
+	small = kvmalloc_resize(small, 200, NULL);
+	large = kvmalloc_resize(large, 3 * M, NULL);
+	mapping = kvmalloc_resize(mapping, 4000, NULL);
 	CHECK(unit_is_filled(small, 200, 1));
 	CHECK(unit_is_filled(large, M, 2));
 	CHECK(unit_is_filled(mapping, 4000, 3));
@@ -255,22 +255,22 @@ static void start_that_failed_is_tried_again_by_each_request(void)
 	unit_limit_address_space(4096);
 	CHECK(!kmalloc_start());
 	CHECK_EQ(start_state, START_FAILED);
-	ptr = kvmalloc_slow(100, NULL);
+	ptr = kvmalloc_slow(100, NULL, NULL);
 	CHECK(ptr && is_emergency(ptr));
 	CHECK_EQ(start_state, START_FAILED);
-	CHECK(kvmalloc_slow(100, NULL) == NULL);
-	CHECK(kvmalloc_aligned(100, 4096) == NULL);
-	CHECK(kvmalloc_zeroed(100) == NULL);
+	CHECK(kvmalloc_slow(100, NULL, NULL) == NULL);
+	CHECK(kvmalloc_aligned(100, 4096, NULL) == NULL);
+	CHECK(kvmalloc_zeroed(100, NULL) == NULL);
 	CHECK(!kmalloc_trim());
 	unit_fill(ptr, 100, 1);
 	unit_limit_address_space(SIZE_MAX);
-	other = kvmalloc_aligned(1000, 1UL << 16);
+	other = kvmalloc_aligned(1000, 1UL << 16, NULL);
 	CHECK(other && !is_emergency(other) && (uintptr_t)other % (1UL << 16) == 0);
 	CHECK_EQ(start_state, START_DONE);
 	CHECK_EQ(percpu_mode(), PERCPU_LOCKED);
-	ptr = kvmalloc_resize(ptr, 200000);
+	ptr = kvmalloc_resize(ptr, 200000, NULL);
 	CHECK(ptr && !is_emergency(ptr) && unit_is_filled(ptr, 100, 1));
-	CHECK(unit_is_zero(kvmalloc_zeroed(5000), 5000));
+	CHECK(unit_is_zero(kvmalloc_zeroed(5000, NULL), 5000));
 	kvmalloc_free(ptr);
 	kvmalloc_free(other);
 	CHECK(kmalloc_trim());
@@ -342,13 +342,13 @@ static void first_request_of_a_handler_during_start_gets_a_mapping(void)
 	CHECK(kmalloc_start());
 	atomic_store(&start_state, START_RUNNING);
 	lock_depth++;
-	ptr = kvmalloc_slow(100, NULL);
+	ptr = kvmalloc_slow(100, NULL, NULL);
 	CHECK(ptr && is_emergency(ptr));
 	kvmalloc_free(ptr);
 	CHECK(!kmalloc_trim());
 	lock_depth--;
 	atomic_store(&start_state, START_DONE);
-	ptr = kvmalloc_slow(100, NULL);
+	ptr = kvmalloc_slow(100, NULL, NULL);
 	CHECK(ptr && !is_emergency(ptr));
 }
 

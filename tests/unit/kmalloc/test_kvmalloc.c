@@ -16,7 +16,7 @@ static void *alloc(size_t size)
 	void *object;
 
 	if (!kmalloc_hit(size, &object))
-		object = kvmalloc_slow(size, NULL);
+		object = kvmalloc_slow(size, NULL, NULL);
 	CHECK(object != NULL);
 	return object;
 }
@@ -97,13 +97,13 @@ static void request_that_is_too_large_is_refused(void)
 					1UL << 47 };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-		CHECK(kvmalloc_slow(sizes[i], NULL) == NULL);
-		CHECK(kvmalloc_zeroed(sizes[i]) == NULL);
+		CHECK(kvmalloc_slow(sizes[i], NULL, NULL) == NULL);
+		CHECK(kvmalloc_zeroed(sizes[i], NULL) == NULL);
 		for (size_t align = 1; align; align *= 2)
-			CHECK(kvmalloc_aligned(sizes[i], align) == NULL);
+			CHECK(kvmalloc_aligned(sizes[i], align, NULL) == NULL);
 	}
-	CHECK(kvmalloc_aligned(1, 1UL << 63) == NULL);
-	CHECK(kvmalloc_aligned(1, 1UL << 47) == NULL);
+	CHECK(kvmalloc_aligned(1, 1UL << 63, NULL) == NULL);
+	CHECK(kvmalloc_aligned(1, 1UL << 47, NULL) == NULL);
 	alloc(1);
 }
 
@@ -114,8 +114,8 @@ static void aligned_request_of_every_power_of_two_is_aligned(void)
 
 	for (size_t align = 1; align <= 1UL << 30; align *= 2) {
 		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-			char *first = kvmalloc_aligned(sizes[i], align);
-			char *second = kvmalloc_aligned(sizes[i], align);
+			char *first = kvmalloc_aligned(sizes[i], align, NULL);
+			char *second = kvmalloc_aligned(sizes[i], align, NULL);
 
 			CHECK(first && second && first != second);
 			CHECK_EQ((uintptr_t)first % align, 0);
@@ -136,11 +136,11 @@ static void aligned_request_of_every_power_of_two_is_aligned(void)
 static void aligned_object_of_no_bytes_is_an_object_all_the_same(void)
 {
 	for (size_t align = 16; align <= 1UL << 24; align *= 2) {
-		char *a = kvmalloc_aligned(0, align), *b = kvmalloc_aligned(0, align);
+		char *a = kvmalloc_aligned(0, align, NULL), *b = kvmalloc_aligned(0, align, NULL);
 
 		CHECK(a && b && a != b);
 		CHECK(kvmalloc_size(a) > 0);
-		a = kvmalloc_resize(a, 1000);
+		a = kvmalloc_resize(a, 1000, NULL);
 		CHECK(a != NULL);
 		memset(a, 1, 1000);
 		kvmalloc_free(a);
@@ -167,7 +167,7 @@ static void small_request_without_slab_memory_gets_an_area(void)
 	leave_room_for_small_areas_alone();
 	for (unsigned i = 1; i < NR_KMALLOC_CLASSES && left > 200000; i++) {
 		size_t size = kmem_caches[i].object_size;
-		char *ptr = kvmalloc_slow(size, NULL);
+		char *ptr = kvmalloc_slow(size, NULL, NULL);
 
 		CHECK(ptr != NULL);
 		CHECK(kvmalloc_size(ptr) >= size);
@@ -180,7 +180,8 @@ static void aligned_request_without_slab_memory_is_still_aligned(void)
 {
 	leave_room_for_small_areas_alone();
 	for (size_t align = 32; align <= 65536; align *= 2) {
-		char *ptr = kvmalloc_aligned(align, align), *odd = kvmalloc_aligned(48, align);
+		char *ptr = kvmalloc_aligned(align, align, NULL),
+		     *odd = kvmalloc_aligned(48, align, NULL);
 
 		CHECK(ptr && odd);
 		CHECK_EQ((uintptr_t)ptr % align, 0);
@@ -199,7 +200,7 @@ static void zeroed_memory_is_zero_after_dirty_use_in_every_class(void)
 			unsigned count = sizes[i] > M ? 2 : 8;
 
 			for (unsigned k = 0; k < count; k++) {
-				objects[k] = kvmalloc_zeroed(sizes[i]);
+				objects[k] = kvmalloc_zeroed(sizes[i], NULL);
 				CHECK(objects[k] != NULL);
 				CHECK(unit_is_zero(objects[k], sizes[i]));
 				memset(objects[k], 0xff, kvmalloc_size(objects[k]));
@@ -223,7 +224,7 @@ static void resize_between_all_sizes_keeps_the_bytes(void)
 			size_t kept = min_size(min_size(sizes[i], sizes[k]), 9000);
 
 			unit_fill(ptr, kept, i);
-			ptr = kvmalloc_resize(ptr, sizes[k]);
+			ptr = kvmalloc_resize(ptr, sizes[k], NULL);
 			CHECK(ptr != NULL);
 			CHECK(kvmalloc_size(ptr) >= sizes[k]);
 			CHECK_EQ((uintptr_t)ptr % 16, 0);
@@ -240,11 +241,11 @@ static void resize_within_the_object_leaves_it_where_it_is(void)
 		size_t size = kmem_caches[i].object_size;
 		char *ptr = alloc(size);
 
-		CHECK(kvmalloc_resize(ptr, size - 1) == ptr);
-		CHECK(kvmalloc_resize(ptr, size / 2 + 1) == ptr);
-		CHECK(kvmalloc_resize(ptr, size) == ptr);
+		CHECK(kvmalloc_resize(ptr, size - 1, NULL) == ptr);
+		CHECK(kvmalloc_resize(ptr, size / 2 + 1, NULL) == ptr);
+		CHECK(kvmalloc_resize(ptr, size, NULL) == ptr);
 		CHECK_EQ(kvmalloc_size(ptr), size);
-		ptr = kvmalloc_resize(ptr, 1); /* and does not hold all of it for ever */
+		ptr = kvmalloc_resize(ptr, 1, NULL); /* and does not hold all of it for ever */
 		CHECK(kvmalloc_size(ptr) < size || size == 16);
 		kvmalloc_free(ptr);
 	}
@@ -256,11 +257,11 @@ static void resize_that_fails_leaves_the_object(void)
 
 	unit_fill(small, 100, 1);
 	unit_fill(large, M, 2);
-	CHECK(kvmalloc_resize(small, SIZE_MAX) == NULL);
-	CHECK(kvmalloc_resize(large, SIZE_MAX) == NULL);
+	CHECK(kvmalloc_resize(small, SIZE_MAX, NULL) == NULL);
+	CHECK(kvmalloc_resize(large, SIZE_MAX, NULL) == NULL);
 	unit_limit_address_space(M);
-	CHECK(kvmalloc_resize(small, 64 * M) == NULL);
-	CHECK(kvmalloc_resize(large, 64 * M) == NULL);
+	CHECK(kvmalloc_resize(small, 64 * M, NULL) == NULL);
+	CHECK(kvmalloc_resize(large, 64 * M, NULL) == NULL);
 	CHECK(unit_is_filled(small, 100, 1));
 	CHECK(unit_is_filled(large, M, 2));
 	kvmalloc_free(small);
@@ -278,7 +279,7 @@ static void free_foreign(void *arg)
 
 static void resize_foreign(void *arg)
 {
-	CHECK(kvmalloc_resize(arg, 100) == NULL);
+	CHECK(kvmalloc_resize(arg, 100, NULL) == NULL);
 }
 
 static void foreign_pointer_is_ignored_by_default(void)
@@ -359,7 +360,7 @@ static void first_request_starts_the_library(void)
 	CHECK(!kmalloc_hit(100, &object));
 	CHECK_EQ(kvmalloc_size(&object), 0);
 	kvmalloc_free(&object);
-	object = kvmalloc_slow(100, &zeroed);
+	object = kvmalloc_slow(100, &zeroed, NULL);
 	CHECK(object != NULL);
 	CHECK(!zeroed || unit_is_zero(object, 100));
 	CHECK_EQ(start_state, START_DONE);

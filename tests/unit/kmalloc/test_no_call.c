@@ -84,7 +84,7 @@ static void areas_over_the_watermark_wait(void)
 
 	for (size_t way = 0; way < 3; way++) {
 		for (size_t i = 0; i < 256; i++) {
-			objects[i] = way == 2 ? vmalloc(M) : kvmalloc_slow(M, NULL);
+			objects[i] = way == 2 ? vmalloc(M) : kvmalloc_slow(M, NULL, NULL);
 			CHECK(objects[i] != NULL);
 			*(char *)objects[i] = 1;
 		}
@@ -93,7 +93,7 @@ static void areas_over_the_watermark_wait(void)
 		CHECK_EQ(stat.nr_areas, 0);
 		CHECK(stat.lazy >= 256 * M);
 		/* the next miss that may sleep looks after the watermark */
-		kvmalloc_free(kvmalloc_slow(M, NULL));
+		kvmalloc_free(kvmalloc_slow(M, NULL, NULL));
 		vmalloc_stat(&stat);
 		CHECK(stat.lazy < 32 * M);
 	}

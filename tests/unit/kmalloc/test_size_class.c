@@ -87,7 +87,7 @@ static void power_of_two_classes_are_naturally_aligned(void)
 		unsigned n = kmem_caches[i].nr_objects * 2U + 1;
 
 		for (unsigned k = 0; k < n; k++) {
-			void *object = kvmalloc_slow(usable(i), NULL);
+			void *object = kvmalloc_slow(usable(i), NULL, NULL);
 
 			CHECK(object != NULL);
 			CHECK_EQ((uintptr_t)object % align, 0);

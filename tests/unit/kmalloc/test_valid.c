@@ -26,7 +26,7 @@ static void allocator_at_work_is_valid(void)
 		size_t size = 1 + unit_random(&random) % (i % 50 ? 3000 : 400000);
 
 		kvmalloc_free(held[k]);
-		CHECK((held[k] = kvmalloc_slow(size, NULL)) != NULL);
+		CHECK((held[k] = kvmalloc_slow(size, NULL, NULL)) != NULL);
 		if (i % 1000 == 999)
 			CHECK(kmalloc_is_valid());
 		if (i % 5000 == 4999)
@@ -96,15 +96,15 @@ static void free_deferred_by_a_handler(void *ptr)
 {
 	lock_fork_prepare();
 	CHECK(percpu_stop());
-	kvfree_slow(ptr);
+	kvfree_slow(ptr, NULL);
 	percpu_start();
 	lock_fork_parent();
 }
 
 static void deferred_list_damaged_is_named(void)
 {
-	void **first = kvmalloc_slow(100, NULL), **second = kvmalloc_slow(100, NULL);
-	void **area = kvmalloc_slow(1UL << 20, NULL);
+	void **first = kvmalloc_slow(100, NULL, NULL), **second = kvmalloc_slow(100, NULL, NULL);
+	void **area = kvmalloc_slow(1UL << 20, NULL, NULL);
 	int here;
 
 	free_deferred_by_a_handler(first);
@@ -122,7 +122,7 @@ static void damage_anywhere_is_named_by_the_whole(void)
 {
 	struct account account;
 
-	CHECK(kvmalloc_slow(1UL << 20, NULL) && kvmalloc_slow(100, NULL));
+	CHECK(kvmalloc_slow(1UL << 20, NULL, NULL) && kvmalloc_slow(100, NULL, NULL));
 	CHECK(kmalloc_is_valid());
 	CHECK(account_read(&account));
 	CHECK_EQ(account.accounted, account.reserved);
@@ -156,7 +156,7 @@ static void objects_of_created_caches_are_found(void)
 	size_t before, bytes = 0;
 	struct account account;
 
-	CHECK(kvmalloc_slow(1, NULL));
+	CHECK(kvmalloc_slow(1, NULL, NULL));
 	before = live_now();
 	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
 		caches[i] = kmem_cache_create("one", 48, 0, 0, construct);

@@ -152,7 +152,7 @@ static void areas_are_charged_by_their_pages(void)
 	CHECK_EQ(usage().bytes, 42 * meg);
 	area = vrealloc(area, 2 * meg, GFP_KERNEL);
 	CHECK_EQ(usage().bytes, 3 * meg);
-	other = kvmalloc_resize(other, 3 * meg); /* realloc() */
+	other = kvmalloc_resize(other, 3 * meg, NULL); /* realloc() */
 	CHECK_EQ(usage().bytes, 5 * meg);
 	plain = vrealloc(plain, 3 * meg, GFP_KERNEL);
 	CHECK_EQ(usage().bytes, 5 * meg);

@@ -207,14 +207,14 @@ static void divert_sends_hits_to_the_slow_path(void)
 	void *object;
 
 	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
-	percpu_divert(true);
+	percpu_divert(PERCPU_DIVERT_STAT, true);
 	CHECK(percpu_diverted());
 	CHECK(!percpu_pop(SLOT, &object));
 	CHECK(!percpu_push(SLOT, objects[9]));
 	CHECK(percpu_prepare(GFP_KERNEL));
 	CHECK_EQ(percpu.hit[index], 0);
 	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[2]);
-	percpu_divert(false);
+	percpu_divert(PERCPU_DIVERT_STAT, false);
 	CHECK(!percpu_diverted());
 	CHECK_EQ(percpu_pop(SLOT, &object), has_rseq());
 }
@@ -223,10 +223,10 @@ static void area_populated_while_diverted_stays_off_the_hit_path(void)
 {
 	unsigned index;
 
-	percpu_divert(true);
+	percpu_divert(PERCPU_DIVERT_STAT, true);
 	index = prepared();
 	CHECK_EQ(percpu.hit[index], 0);
-	percpu_divert(false);
+	percpu_divert(PERCPU_DIVERT_STAT, false);
 	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
 }
 
@@ -281,8 +281,8 @@ static void vfork_of_another_thread_keeps_the_index_off_the_hit_path(void)
 	CHECK_EQ(percpu.hit[index], 0);
 	CHECK(percpu_prepare(GFP_KERNEL));
 	CHECK_EQ(percpu.hit[index], 0);
-	percpu_divert(true);
-	percpu_divert(false);
+	percpu_divert(PERCPU_DIVERT_STAT, true);
+	percpu_divert(PERCPU_DIVERT_STAT, false);
 	CHECK_EQ(percpu.hit[index], 0);
 	pthread_barrier_wait(&barrier);
 	pthread_join(thread, NULL);

@@ -242,7 +242,7 @@ static void objects_under_threads_and_drain_stay_in_one_place(void)
 	for (unsigned turn = 0; atomic_load(&nr_running); turn++) {
 		drain();
 		if (turn % 8 == 0)
-			percpu_divert(turn % 16 == 0);
+			percpu_divert(PERCPU_DIVERT_STAT, turn % 16 == 0);
 		if (turn % 4 == 0)
 			usleep(20);
 	}

@@ -63,6 +63,22 @@ static inline bool rseq_cmpxchg(const void *base, size_t table, size_t word, uin
 	return true;
 }
 
+#define RSEQ_RING_EVENTS 4096
+
+static inline bool rseq_ring_put(const void *base, size_t table, const uint64_t words[3])
+{
+	uintptr_t *ring = rseq_area(base, table);
+	uintptr_t *event;
+
+	if (!ring || ring == base || ring[0] >= ring[1])
+		return false;
+	event = ring + RSEQ_RING_EVENTS / 8 + (ring[0] & ring[2]) * 4;
+	for (int i = 0; i < 3; i++)
+		event[i + 1] = words[i];
+	ring[0]++;
+	return true;
+}
+
 /* The sheaf is replaced if the slot `at` beside its top is a sentinel. */
 static inline bool rseq_replace(const void *base, size_t table, size_t slot, uintptr_t desired,
 				uintptr_t *sentinel, ptrdiff_t at)

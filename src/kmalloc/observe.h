@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * observe.h - what the slow paths tell of their calls while those are diverted: statistics and events. Any context.
+ */
+#ifndef KMALLOC_OBSERVE_H
+#define KMALLOC_OBSERVE_H
+
+#include "slab/kmem_cache.h"
+#include "trace/trace.h"
+
+/* Are all calls on the slow path now, because somebody wants to know of them? */
+static always_inline bool observed(void)
+{
+	return unlikely(percpu_diverted());
+}
+
+/*
+ * [observed] An allocation succeeded. cache: of the object; NULL: an area, or memory that no cache has.
+ * size: what was asked for.
+ */
+void observe_alloc(const void *object, const struct kmem_cache *cache, size_t size, gfp_t gfp,
+		   const void *caller);
+/* [observed] ptr, whatever it is, is going to be freed. */
+void observe_free(const void *ptr, gfp_t gfp, const void *caller);
+/*
+ * [observed] The cache for an object of the class `index` that a trace is going to tell of; NULL: it is none
+ * of those, and its class is its cache.
+ */
+struct kmem_cache *observe_sampled_cache(unsigned index, size_t size, gfp_t gfp);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * format.h - what a traced process and `kmem` share: the control block, the rings, the events.
+ *
+ * `kmem` finds the control block by its symbol, libkmalloc_trace, and reads and writes it, and reads the rings, through
+ * /proc/PID/mem: so the traced process opens nothing and asks nobody, and a process that nobody looks at pays
+ * nothing. Fields have one writer, named with each; a field is read and written whole, by its natural size.
+ *
+ * An event is four words. Addresses are those of user space, 47 bits:
+ *
+ *	word 0	the time stamp counter when it happened
+ *	word 1	ptr, 48 bits | type << 48 | gfp << 56	(gfp: an index into trace_control.gfp)
+ *	word 2	call_site, 48 bits | cache << 48	(cache: trace_cache_id(), 0: none)
+ *	word 3	bytes_req, 40 bits | tid << 40
+ *
+ * A ring holds the events of one CPU in the order of their time stamps. Its head only grows; what is at or
+ * above head - size of the ring, and below the head, is there. A reader that may be overtaken (TRACE_OVERWRITE)
+ * reads the head again afterwards.
+ *
+ * The reader's steps: 1. the wishes; 2. generation; 3. the byte at `divert`; 4. 0 into each entry of hit_table, and again
+ * while it reads, since a thread that was about to use one may have written it back. To end: 1. mode off; 2. it takes
+ * what is left; 3. want_mode off and generation: the next call gives the rings' pages back and clears `divert`, and CPUs
+ * find back by themselves.
+ */
+#ifndef TRACE_FORMAT_H
+#define TRACE_FORMAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TRACE_MAGIC 0x3165636172746d6bUL /* "kmtrace1" */
+#define TRACE_VERSION 1U
+
+enum trace_mode {
+	TRACE_OFF,
+	TRACE_SAMPLE, /* allocations by bytes, at random, mean sample_bytes; and their frees */
+	TRACE_ALL,
+};
+
+/* What a writer does that finds its ring full. */
+enum trace_full {
+	TRACE_DROP,	 /* the event is lost, and counted */
+	TRACE_OVERWRITE, /* the oldest event is */
+	TRACE_WAIT, /* it waits for the reader, if it may sleep; for TRACE_WAIT_MS without progress at most */
+};
+
+enum trace_type {
+	TRACE_NONE,
+	TRACE_KMALLOC,
+	TRACE_KFREE,
+	TRACE_KMEM_CACHE_ALLOC,
+	TRACE_KMEM_CACHE_FREE,
+	TRACE_VMALLOC,
+	TRACE_VFREE,
+	TRACE_MM_PAGE_ALLOC, /* ptr: the block; bytes_req: its bytes */
+	TRACE_MM_PAGE_FREE,
+	TRACE_SLAB_REFILL, /* objects came from the slabs of a cache: bytes_req is how many */
+	TRACE_SLAB_FLUSH,  /* objects went back there */
+	TRACE_NR_TYPES,
+};
+
+#define TRACE_ADDRESS_BITS 48
+#define TRACE_ADDRESS_MASK ((1UL << TRACE_ADDRESS_BITS) - 1)
+#define TRACE_REQ_BITS 40
+#define TRACE_REQ_MASK ((1UL << TRACE_REQ_BITS) - 1)
+#define TRACE_WORDS 4U
+#define TRACE_EVENT_BYTES (TRACE_WORDS * sizeof(uint64_t))
+#define TRACE_GFPS 64U
+#define TRACE_NR_CPUS 8192U
+#define TRACE_NR_LOCKED                                                                            \
+	8U /* rings of threads that have no index of a CPU, behind those that have */
+#define TRACE_NR_RINGS (TRACE_NR_CPUS + TRACE_NR_LOCKED)
+#define TRACE_WAIT_MS 2000U
+#define TRACE_GIVE_UP_MS 10000U	  /* a ring that is full for so long has no reader: tracing ends */
+#define TRACE_GFP_NONE UINT32_MAX /* an entry of the table that is not used yet */
+#define TRACE_GFP_OTHER (TRACE_GFPS - 1)
+#define TRACE_CACHE_SHARED 127U /* ids from here on are those of caches without a slot */
+
+/* Of one CPU; as large as a page, the events behind it. */
+struct trace_ring {
+	uint64_t head; /* events ever written; by the CPU's restartable sequence */
+	uint64_t
+		limit; /* the head may not pass it; by the reader, UINT64_MAX for TRACE_OVERWRITE */
+	uint64_t mask; /* events - 1 */
+	uint64_t lost; /* events that found no room; any thread, atomically */
+	uint64_t busy; /* locked mode: somebody writes */
+	uint64_t index; /* of the CPU, as the library counts */
+};
+
+#define TRACE_RING_HEADER 4096U
+
+struct trace_control {
+	uint64_t magic;	  /* TRACE_MAGIC; 0: the library has not started */
+	uint32_t version; /* TRACE_VERSION */
+	uint32_t bytes;	  /* of this struct */
+
+	/* What the reader wants; it writes these, then `generation`. */
+	uint32_t want_mode; /* enum trace_mode */
+	uint32_t want_full; /* enum trace_full */
+	uint64_t want_sample_bytes;
+	uint64_t want_ring_events; /* a power of two */
+	uint32_t want_trim;	   /* raised: malloc_trim() at the next call */
+	uint32_t generation;	   /* raised: the wishes have changed */
+	uint32_t
+		seen_ending; /* it has looked at all that it wants to see before the process is gone */
+
+	/* What the library did; it writes these. */
+	uint32_t applied; /* the generation that holds */
+	uint32_t mode;
+	uint32_t trimmed;     /* the want_trim that was done last */
+	uint32_t ring_events; /* of each ring; constant once there is one */
+	uint64_t lost;	      /* events that found no ring */
+	uint64_t rings;	      /* address of TRACE_NR_RINGS offsets from `base`; 0: no ring */
+	uint64_t base;
+	uint64_t nr_rings; /* none at or above */
+	uint32_t gfp[TRACE_GFPS];
+	uint32_t nr_gfp;
+	uint32_t pid;	 /* of the process that has these rings */
+	uint32_t ending; /* the program ends, and waits a while for the reader */
+
+	/* Where things are, for who reads them from outside. Constant. */
+	uint64_t hit_table; /* an entry per CPU, 8 bytes; 0 sends it to the slow path */
+	uint64_t nr_hit;
+	uint64_t divert; /* address of a byte; not 0: entries of hit_table stay 0 */
+	uint64_t caches; /* address of the pointer to the newest struct kmem_cache */
+	uint64_t layout; /* changes with the structs that `kmem` looks into */
+};
+
+/* The bytes that an allocation stands for that was sampled. */
+double trace_weight(double bytes, double mean);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trace.c - events into per-CPU rings, and the reader's wishes.
+ *
+ * The kernel's counterparts are the tracepoints of include/trace/events/kmem.h and kernel/trace/ring_buffer.c.
+ * Differences: the reader is another process, which looks into this one (format.h); an event has four words, whatever its kind; a
+ * ring is a plain array that wraps.
+ *
+ * Nothing here is on a hit path. A reader that comes diverts all CPUs to the slow path (slab/percpu.h), which calls
+ * trace_poll() and then trace_write() for what it did.
+ *
+ * Writing: one restartable sequence copies the four words behind the head and commits the new head, so an event
+ * is there whole or not at all, and no other thread or handler of this CPU gets in between. The time stamp is read inside it: a
+ * ring is in order. A thread without an index (mode locked) writes to one of TRACE_NR_LOCKED rings of their own, under a flag
+ * that is only tried: a handler that finds it taken loses its event, and counts it.
+ *
+ * A ring is mapped when the first event of its CPU comes that may sleep; a thread on another CPU by then does that for
+ * nothing. Rings stay until the process ends; when tracing ends their pages go back.
+ *
+ * No reader: a ring that is full for TRACE_GIVE_UP_MS ends the tracing, and the program is as fast as before.
+ *
+ * fork: the child has copies of the rings, which nobody reads: it unmaps them. A vfork child must not come here, for its
+ * index is its parent's.
+ *
+ * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes; only tried.
+ */
+#include "trace/trace.h"
+
+#include "arch/x86_64/rseq.h"
+#include "lib/lock.h"
+#include "lib/param.h"
+#include "lib/port.h"
+#include "os/os.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#define TRIES 100
+#define LOCKED_SPINS 1000
+#define RING_EVENTS_MIN 128UL
+#define RING_EVENTS_MAX (1UL << 24)
+
+_Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
+
+struct trace_control trace_control;
+
+/* The sequence finds a ring as it finds an area: by an offset from this; 0 is "no ring". */
+static struct {
+	uint64_t none[8];
+	uintptr_t offset[TRACE_NR_RINGS];
+} rings __attribute__((aligned(64)));
+
+static struct lock trace_lock;
+static _Atomic uint64_t full_since; /* of os_clock_ms(), + 1; 0: no ring is full */
+static _Thread_local uint32_t tid initial_exec;
+
+static struct trace_ring *ring_at(unsigned index)
+{
+	uintptr_t offset = __atomic_load_n(&rings.offset[index], __ATOMIC_ACQUIRE);
+
+	return offset ? (struct trace_ring *)((uintptr_t)&rings + offset) : NULL;
+}
+
+static size_t ring_bytes(void)
+{
+	return TRACE_RING_HEADER + trace_control.ring_events * TRACE_EVENT_BYTES;
+}
+
+static void count(uint64_t *lost)
+{
+	__atomic_fetch_add(lost, 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t first_limit(void)
+{
+	return trace_control.want_full == TRACE_OVERWRITE ? UINT64_MAX : trace_control.ring_events;
+}
+
+static bool ring_create_locked(unsigned index)
+{
+	struct trace_ring *ring;
+
+	lock_assert_held(&trace_lock);
+	if (ring_at(index))
+		return true;
+	ring = os_map(ring_bytes());
+	if (!ring)
+		return false;
+	ring->limit = first_limit();
+	ring->mask = trace_control.ring_events - 1;
+	ring->index = index;
+	if (index >= trace_control.nr_rings)
+		__atomic_store_n(&trace_control.nr_rings, index + 1UL, __ATOMIC_RELEASE);
+	__atomic_store_n(&rings.offset[index], (uintptr_t)ring - (uintptr_t)&rings,
+			 __ATOMIC_RELEASE);
+	return true;
+}
+
+static bool ring_create(unsigned index, gfp_t gfp)
+{
+	bool done;
+
+	if (!gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
+		return false;
+	done = ring_create_locked(index);
+	lock_release(&trace_lock);
+	return done;
+}
+
+/* Nobody has taken anything out of a full ring for so long: there is no reader. */
+static void give_up(void)
+{
+	__atomic_store_n(&trace_control.want_mode, TRACE_OFF, __ATOMIC_RELAXED);
+	__atomic_store_n(&trace_control.mode, TRACE_OFF, __ATOMIC_RELAXED);
+	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+}
+
+/* A full ring: is there room now? Waits for it where that was asked for and gfp allows. */
+static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
+{
+	bool may_wait = trace_control.want_full == TRACE_WAIT && gfpflags_allow_blocking(gfp);
+	uint64_t now = os_clock_ms() + 1, since = 0;
+	_Atomic uint32_t word = 0;
+
+	if (!atomic_compare_exchange_strong(&full_since, &since, now) &&
+	    now - since > TRACE_GIVE_UP_MS) {
+		give_up();
+		return false;
+	}
+	for (unsigned ms = 0; may_wait && ms < TRACE_WAIT_MS; ms++) {
+		port_futex_wait_ms(&word, 0, 1);
+		if (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) <
+		    __atomic_load_n(&ring->limit, __ATOMIC_RELAXED)) {
+			atomic_store(&full_since, 0);
+			return true;
+		}
+	}
+	return false;
+}
+
+static unsigned gfp_code(gfp_t gfp)
+{
+	for (unsigned i = 0; i < TRACE_GFP_OTHER; i++) {
+		uint32_t known = __atomic_load_n(&trace_control.gfp[i], __ATOMIC_RELAXED);
+
+		if (known == TRACE_GFP_NONE &&
+		    __atomic_compare_exchange_n(&trace_control.gfp[i], &known, gfp, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return i;
+		if (known == gfp)
+			return i;
+	}
+	return TRACE_GFP_OTHER;
+}
+
+static uint64_t thread_id(void)
+{
+	if (unlikely(!tid))
+		tid = (uint32_t)port_gettid();
+	return tid;
+}
+
+/* False: somebody else is at it. */
+static bool put_locked(struct trace_ring *ring, const uint64_t words[3], bool *full)
+{
+	uint64_t *event, head;
+	unsigned spins = 0;
+
+	while (__atomic_exchange_n(&ring->busy, 1, __ATOMIC_ACQUIRE)) {
+		if (++spins == LOCKED_SPINS)
+			return false;
+		__builtin_ia32_pause();
+	}
+	head = ring->head;
+	*full = head >= __atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
+	if (!*full) {
+		event = (uint64_t *)((char *)ring + TRACE_RING_HEADER) +
+			(head & ring->mask) * TRACE_WORDS;
+		event[0] = __builtin_ia32_rdtsc();
+		memcpy(event + 1, words, 3 * sizeof(*words));
+		__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* A thread without an index. */
+static void write_locked(const uint64_t words[3], gfp_t gfp)
+{
+	unsigned index = TRACE_NR_CPUS + (unsigned)(thread_id() % TRACE_NR_LOCKED);
+	struct trace_ring *ring = ring_at(index);
+	bool full = false;
+
+	if (!ring && ring_create(index, gfp))
+		ring = ring_at(index);
+	if (!ring) {
+		count(&trace_control.lost);
+		return;
+	}
+	for (int i = 0; i < TRIES; i++) {
+		if (!put_locked(ring, words, &full) || (full && !wait_for_room(ring, gfp)))
+			break;
+		if (!full)
+			return;
+	}
+	count(&ring->lost);
+}
+
+static void write_words(const uint64_t words[3], gfp_t gfp)
+{
+	struct trace_ring *ring = NULL;
+
+	for (int i = 0; i < TRIES; i++) {
+		uint32_t index;
+
+		if (likely(rseq_ring_put(&rings, offsetof(__typeof__(rings), offset), words)))
+			return;
+		index = rseq_index();
+		if (index >= RSEQ_NR_CPUS) {
+			write_locked(words, gfp);
+			return;
+		}
+		ring = ring_at(index);
+		if (!ring ? !ring_create(index, gfp) :
+			    (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) >=
+				     __atomic_load_n(&ring->limit, __ATOMIC_RELAXED) &&
+			     !wait_for_room(ring, gfp)))
+			break;
+	}
+	count(ring ? &ring->lost : &trace_control.lost);
+}
+
+void trace_write(const struct trace_event *event)
+{
+	uint64_t words[3] = {
+		((uintptr_t)event->ptr & TRACE_ADDRESS_MASK) |
+			(uint64_t)event->type << TRACE_ADDRESS_BITS |
+			(uint64_t)gfp_code(event->gfp) << (TRACE_ADDRESS_BITS + 8),
+		((uintptr_t)event->call_site & TRACE_ADDRESS_MASK) | (uint64_t)event->cache
+									     << TRACE_ADDRESS_BITS,
+		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id() << TRACE_REQ_BITS,
+	};
+
+	write_words(words, event->gfp);
+}
+
+static void apply_locked(uint32_t generation)
+{
+	uint32_t mode = trace_control.want_mode;
+	uint64_t events = trace_control.want_ring_events;
+
+	lock_assert_held(&trace_lock);
+	if (!trace_control.nr_rings && mode != TRACE_OFF) {
+		if (!is_power_of_2(events) || events < RING_EVENTS_MIN || events > RING_EVENTS_MAX)
+			events = 1UL << 16;
+		trace_control.ring_events = (uint32_t)events;
+		trace_control.pid = (uint32_t)port_getpid();
+	}
+	atomic_store(&full_since, 0);
+	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
+	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
+	if (mode != TRACE_OFF)
+		return;
+	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < trace_control.nr_rings; i++)
+		if (ring_at(i))
+			os_discard((char *)ring_at(i) + TRACE_RING_HEADER,
+				   ring_bytes() - TRACE_RING_HEADER);
+}
+
+void trace_poll(gfp_t gfp)
+{
+	uint32_t generation = __atomic_load_n(&trace_control.generation, __ATOMIC_ACQUIRE);
+
+	if (likely(generation == __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED)) ||
+	    !gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
+		return;
+	apply_locked(generation);
+	lock_release(&trace_lock);
+}
+
+void trace_init(void)
+{
+	lock_init(&trace_lock, LOCK_RANK_TRACE);
+	for (unsigned i = 0; i < TRACE_GFPS; i++)
+		trace_control.gfp[i] = TRACE_GFP_NONE;
+	trace_control.version = TRACE_VERSION;
+	trace_control.bytes = sizeof(trace_control);
+	trace_control.rings = (uintptr_t)rings.offset;
+	trace_control.base = (uintptr_t)&rings;
+	trace_control.want_sample_bytes = params.trace_sample;
+	if (params.trace && params.trace_pid == (size_t)port_getpid()) {
+		trace_control.want_mode = (uint32_t)params.trace;
+		trace_control.want_full = (uint32_t)params.trace_full;
+		trace_control.want_ring_events = params.trace_ring;
+		trace_control.generation = 1;
+		trace_poll(GFP_KERNEL);
+	}
+	__atomic_store_n(&trace_control.magic, TRACE_MAGIC, __ATOMIC_RELEASE);
+}
+
+void trace_fork_child(void)
+{
+	tid = 0;
+	trace_control.want_mode = TRACE_OFF;
+	trace_control.mode = TRACE_OFF;
+	trace_control.applied = trace_control.generation;
+	trace_control.lost = 0;
+	for (unsigned i = 0; i < trace_control.nr_rings; i++) {
+		struct trace_ring *ring = ring_at(i);
+
+		rings.offset[i] = 0;
+		if (ring)
+			os_unmap(ring, ring_bytes());
+	}
+	trace_control.nr_rings = 0;
+}
+
+/* Events that the reader has not taken. */
+static uint64_t nr_left(void)
+{
+	uint64_t left = 0;
+
+	for (unsigned i = 0; i < trace_control.nr_rings; i++) {
+		const struct trace_ring *ring = ring_at(i);
+
+		if (ring)
+			left += __atomic_load_n(&ring->head, __ATOMIC_RELAXED) +
+				trace_control.ring_events -
+				__atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
+	}
+	return left;
+}
+
+void trace_end(void)
+{
+	_Atomic uint32_t word = 0;
+	uint64_t left = UINT64_MAX;
+
+	if (trace_mode() == TRACE_OFF)
+		return;
+	__atomic_store_n(&trace_control.ending, 1, __ATOMIC_RELEASE);
+	for (unsigned ms = 0; ms < TRACE_WAIT_MS; ms++) {
+		uint64_t before = left;
+
+		left = trace_control.want_full == TRACE_OVERWRITE ? 0 : nr_left();
+		if (!left && __atomic_load_n(&trace_control.seen_ending, __ATOMIC_ACQUIRE))
+			return;
+		if (left < before)
+			ms = 0;
+		port_futex_wait_ms(&word, 0, 1);
+	}
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* trace.h - events into the rings. Any context; nothing here allocates from the heap. */
+#ifndef TRACE_TRACE_H
+#define TRACE_TRACE_H
+
+#include "lib/compiler.h"
+#include "lib/gfp.h"
+#include "trace/format.h"
+
+extern struct trace_control trace_control __asm__("libkmalloc_trace") exported;
+
+/* [start] Make the control block known; begin to trace if the parameters say so. */
+void trace_init(void);
+/*
+ * Do what the reader wants, if that has changed: on the slow path, where calls are diverted. May make system calls where
+ * gfp allows to sleep; else it is left to another call.
+ */
+void trace_poll(gfp_t gfp);
+
+struct trace_event {
+	enum trace_type type;
+	unsigned cache; /* id; 0: none */
+	const void *ptr;
+	const void *call_site;
+	size_t bytes_req;
+	gfp_t gfp;
+};
+
+/* Write it to this CPU's ring. Not in a vfork child. */
+void trace_write(const struct trace_event *event);
+
+static inline enum trace_mode trace_mode(void)
+{
+	return (enum trace_mode)__atomic_load_n(&trace_control.mode, __ATOMIC_RELAXED);
+}
+
+/*
+ * TRACE_SAMPLE: is this allocation one of those? Each byte that a thread allocates has the same chance to be
+ * the one that says so.
+ */
+bool trace_sample(size_t bytes);
+
+/* In the child of fork: nobody reads its rings. */
+void trace_fork_child(void);
+/* The program ends: wait for the reader to take what is left, as long as it does. */
+void trace_end(void);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* commands.h - the subcommands, each with its own options; argv[0] is "kmem NAME". They return the exit status. */
+#ifndef KMEM_COMMANDS_H
+#define KMEM_COMMANDS_H
+
+#include <stdint.h>
+
+struct argp_state;
+
+/* A number with K, M, G or T behind it; anything else ends the program with the usage. */
+uint64_t option_number(struct argp_state *state, const char *name, const char *text, uint64_t min,
+		       uint64_t max);
+
+int command_record(int argc, char **argv);
+int command_report(int argc, char **argv);
+int command_stat(int argc, char **argv);
+int command_script(int argc, char **argv);
+int command_slabinfo(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_trim(int argc, char **argv);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* event.h - an event, as the commands see it. */
+#ifndef KMEM_EVENT_H
+#define KMEM_EVENT_H
+
+#include "trace/format.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event {
+	uint64_t when; /* time stamp counter */
+	uint64_t ptr;
+	uint64_t site; /* return address */
+	uint64_t req;  /* bytes asked for; what it counts for TRACE_SLAB_* */
+	uint32_t tid;
+	uint32_t gfp;
+	uint16_t cache; /* id; 0: none */
+	uint16_t cpu;	/* the ring's number */
+	uint8_t type;	/* enum trace_type */
+};
+
+static inline bool event_is_alloc(const struct event *event)
+{
+	return event->type == TRACE_KMALLOC || event->type == TRACE_KMEM_CACHE_ALLOC ||
+	       event->type == TRACE_VMALLOC;
+}
+
+static inline bool event_is_free(const struct event *event)
+{
+	return event->type == TRACE_KFREE || event->type == TRACE_KMEM_CACHE_FREE ||
+	       event->type == TRACE_VFREE;
+}
+
+/* The kernel's name; "?" for none. */
+const char *event_name(unsigned type);
+
+#endif

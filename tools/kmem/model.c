@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.c - play a recording through.
+ *
+ * Live objects are in a hash table by address, linear probing, with backward shifts at removal. An allocation at an
+ * address that is live means that a free was lost: it is taken as freed then.
+ *
+ * Peak: of each site is kept what was live when all together were at their highest. Nobody walks the sites at each new
+ * peak: peaks are numbered, and a site that is about to change notes first what it has as its share of the last
+ * peak, if it has not since that peak came.
+ *
+ * Points of the curve: as many as there is room for, at even distances; when the room is used up every other one goes and
+ * the distance doubles.
+ */
+#include "model.h"
+
+#include "progress.h"
+#include "say.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE 4096UL
+#define FIRST_DISTANCE_NS 1000UL
+
+static uint64_t hash(uint64_t key)
+{
+	key *= 0x9e3779b97f4a7c15UL;
+	return key ^ key >> 32;
+}
+
+uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event)
+{
+	const struct cache_name *cache = event->cache ? recording_cache(reader, event->cache) :
+							NULL;
+
+	if (cache)
+		return cache->size;
+	return event->type == TRACE_VMALLOC ? (event->req + PAGE - 1) & ~(PAGE - 1) : event->req;
+}
+
+static struct live *slot_of(struct model *model, uint64_t ptr)
+{
+	size_t at = hash(ptr) & (model->live_room - 1);
+
+	while (model->live[at].ptr && model->live[at].ptr != ptr)
+		at = (at + 1) & (model->live_room - 1);
+	return &model->live[at];
+}
+
+static void grow_live(struct model *model)
+{
+	struct live *old = model->live;
+	size_t room = model->live_room;
+
+	model->live_room = room ? room * 2 : 1024;
+	model->live = xcalloc(model->live_room, sizeof(*model->live));
+	for (size_t i = 0; i < room; i++)
+		if (old[i].ptr)
+			*slot_of(model, old[i].ptr) = old[i];
+	free(old);
+}
+
+static void remove_live(struct model *model, struct live *live)
+{
+	size_t mask = model->live_room - 1, hole = (size_t)(live - model->live), at = hole;
+
+	for (;;) {
+		size_t home;
+
+		at = (at + 1) & mask;
+		if (!model->live[at].ptr)
+			break;
+		home = hash(model->live[at].ptr) & mask;
+		/* may it move to the hole: is its home not between the hole and it? */
+		if (((at - home) & mask) >= ((at - hole) & mask)) {
+			model->live[hole] = model->live[at];
+			hole = at;
+		}
+	}
+	model->live[hole].ptr = 0;
+	model->nr_live--;
+}
+
+static void grow_site_hash(struct model *model)
+{
+	free(model->site_hash);
+	model->site_hash_room = model->site_hash_room ? model->site_hash_room * 2 : 1024;
+	model->site_hash = xcalloc(model->site_hash_room, sizeof(*model->site_hash));
+	for (size_t i = 0; i < model->nr_sites; i++) {
+		size_t at = hash(model->site[i].address) & (model->site_hash_room - 1);
+
+		while (model->site_hash[at])
+			at = (at + 1) & (model->site_hash_room - 1);
+		model->site_hash[at] = (uint32_t)i + 1;
+	}
+}
+
+static uint32_t site_number(struct model *model, const struct event *event)
+{
+	size_t at;
+
+	if (model->nr_sites * 2 >= model->site_hash_room)
+		grow_site_hash(model);
+	at = hash(event->site) & (model->site_hash_room - 1);
+	while (model->site_hash[at]) {
+		uint32_t number = model->site_hash[at] - 1;
+
+		if (model->site[number].address == event->site)
+			return number;
+		at = (at + 1) & (model->site_hash_room - 1);
+	}
+	if (model->nr_sites == model->site_room) {
+		model->site_room = model->site_room * 2 + 256;
+		model->site = xrealloc(model->site, model->site_room * sizeof(*model->site));
+	}
+	model->site_hash[at] = (uint32_t)model->nr_sites + 1;
+	model->site[model->nr_sites] = (struct site){ .address = event->site, .type = event->type };
+	return (uint32_t)model->nr_sites++;
+}
+
+static void note_peak_share(struct site *site, uint64_t peak_number)
+{
+	if (site->peak_seen == peak_number)
+		return;
+	site->peak_seen = peak_number;
+	site->sum.peak_bytes = site->sum.live_bytes;
+	site->sum.peak_objects = site->sum.live_objects;
+}
+
+/* How many objects a sampled one stands for. */
+static double weight_of(const struct model *model, uint64_t req)
+{
+	double bytes = req ? (double)req : 1, x = bytes / model->mean;
+
+	if (!model->sampled)
+		return 1;
+	return 1 / -expm1(-x);
+}
+
+static unsigned logarithm(uint64_t n, unsigned max)
+{
+	unsigned log = n ? 63U - (unsigned)__builtin_clzl(n) : 0;
+
+	return log < max ? log : max - 1;
+}
+
+static void add_live(struct tally *sum, double objects, double bytes)
+{
+	sum->live_objects += objects;
+	sum->live_bytes += bytes;
+}
+
+static void note_point(struct model *model, uint64_t ns)
+{
+	if (ns < model->point_ns)
+		return;
+	if (model->nr_points == MODEL_POINTS) {
+		for (size_t i = 0; i < MODEL_POINTS / 2; i++)
+			model->point[i] = model->point[2 * i];
+		model->nr_points /= 2;
+		model->points_every *= 2;
+	}
+	model->point[model->nr_points++] =
+		(struct point){ ns, model->sum.live_bytes, model->sum.live_objects };
+	model->point_ns = ns + model->points_every;
+}
+
+static void take_free(struct model *model, struct reader *reader, const struct event *event)
+{
+	struct live *live = model->live_room ? slot_of(model, event->ptr) : NULL;
+	struct site *site;
+	double weight, bytes;
+	uint64_t age;
+
+	if (!live || !live->ptr) {
+		/* of a sampled recording too: an object that was sampled before it began */
+		model->unknown_frees++;
+		return;
+	}
+	site = &model->site[live->site];
+	note_peak_share(site, model->peak_number);
+	weight = weight_of(model, live->req);
+	bytes = weight * (double)live->bytes;
+	age = recording_ns(reader, event->when) - recording_ns(reader, live->when);
+	for (int i = 0; i < 2; i++) {
+		struct tally *sum = i ? &site->sum : &model->sum;
+
+		sum->frees += weight;
+		sum->freed += bytes;
+		sum->lifetime_ns += weight * (double)age;
+		if (age < MODEL_SHORT_NS)
+			sum->short_lived += weight;
+		if (event->cpu != live->cpu)
+			sum->cross_cpu += weight;
+		add_live(sum, -weight, -bytes);
+	}
+	model->by_lifetime[logarithm(age, MODEL_LIVES)] += weight;
+	remove_live(model, live);
+}
+
+static bool is_wanted(const struct model_filter *filter, const struct event *event, uint64_t ns)
+{
+	if (!filter)
+		return true;
+	return ns >= filter->from_ns && (!filter->to_ns || ns < filter->to_ns) &&
+	       event->req >= filter->min_bytes &&
+	       (!filter->max_bytes || event->req <= filter->max_bytes) &&
+	       (!filter->tid || event->tid == filter->tid);
+}
+
+static void take_alloc(struct model *model, struct reader *reader, const struct event *event)
+{
+	uint64_t size = model_alloc_bytes(reader, event);
+	double weight = weight_of(model, event->req), bytes = weight * (double)size;
+	uint32_t number = site_number(model, event);
+	struct site *site = &model->site[number];
+	struct live *live;
+
+	if (model->nr_live * 2 >= model->live_room)
+		grow_live(model);
+	live = slot_of(model, event->ptr);
+	if (live->ptr) {
+		struct event lost = *event;
+
+		lost.type = TRACE_KFREE;
+		take_free(model, reader, &lost);
+		live = slot_of(model, event->ptr);
+	}
+	note_peak_share(site, model->peak_number);
+	*live = (struct live){ event->ptr, event->when, event->req, size,
+			       number,	   event->tid,	event->cpu, event->cache };
+	model->nr_live++;
+	for (int i = 0; i < 2; i++) {
+		struct tally *sum = i ? &site->sum : &model->sum;
+
+		sum->allocs += weight;
+		sum->req += weight * (double)event->req;
+		sum->alloc += bytes;
+		sum->events++;
+		add_live(sum, weight, bytes);
+	}
+	model->by_size[logarithm(event->req, MODEL_SIZES)] += weight;
+	model->by_size_bytes[logarithm(event->req, MODEL_SIZES)] += bytes;
+	if (model->sum.live_bytes > model->sum.peak_bytes) {
+		model->sum.peak_bytes = model->sum.live_bytes;
+		model->sum.peak_objects = model->sum.live_objects;
+		model->peak_ns = recording_ns(reader, event->when);
+		model->peak_number++;
+	}
+}
+
+void model_play(struct model *model, struct reader *reader, const struct model_filter *filter)
+{
+	const char *mean = recording_info(reader, "sample_bytes");
+	struct progress progress;
+	struct event event;
+
+	*model = (struct model){ .points_every = FIRST_DISTANCE_NS, .peak_number = 1 };
+	if (mean && strtod(mean, NULL) > 0) {
+		model->sampled = true;
+		model->mean = strtod(mean, NULL);
+	}
+	progress_start(&progress, "reading");
+	while (recording_next(reader, &event)) {
+		uint64_t ns = recording_ns(reader, event.when);
+
+		if (event_is_alloc(&event)) {
+			if (is_wanted(filter, &event, ns))
+				take_alloc(model, reader, &event);
+		} else if (event_is_free(&event)) {
+			take_free(model, reader, &event);
+		}
+		note_point(model, ns);
+		if (!(++model->nr_events & 0xfffff))
+			progress_show(&progress, recording_progress(reader));
+	}
+	progress_end(&progress);
+	model->end_ns = recording_ns(reader, recording_end(reader));
+	model->point_ns = 0;
+	note_point(model, model->end_ns);
+	for (size_t i = 0; i < model->nr_sites; i++)
+		note_peak_share(&model->site[i], model->peak_number);
+}
+
+void model_free(struct model *model)
+{
+	free(model->site);
+	free(model->live);
+	free(model->site_hash);
+}

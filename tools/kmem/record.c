@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.c - `kmem record`: the events of a program, or of a process that runs already, into a file.
+ *
+ * A program is started with the library preloaded and told by KMALLOC_CMDLINE to trace from its first allocation on, and to
+ * wait when its rings are full. A process that runs is told through its control block, and does not wait unless asked to. Then the
+ * rings are emptied in a loop, as often as they need. The maps and the names of caches are read again now and then, and when
+ * the program says that it ends.
+ *
+ * A program that replaces itself (exec) has new rings, which are found as the first ones were.
+ */
+#include "commands.h"
+#include "recording.h"
+#include "remote.h"
+#include "rings.h"
+#include "say.h"
+#include "target.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define BUSY_US 1000
+#define IDLE_US 5000
+#define MAPS_MS 2000
+#define ATTACH_MS 10000
+#define SAMPLE_BYTES (512UL << 10)
+#define RING_EVENTS (1UL << 16)
+
+struct options {
+	const char *output;
+	enum trace_mode mode;
+	enum trace_full full;
+	bool full_given;
+	uint64_t sample_bytes, ring_events, max_bytes;
+	double seconds;
+	pid_t pid;
+	char **program; /* NULL: attach to pid */
+};
+
+struct session {
+	const struct options *options;
+	struct target target;
+	struct rings *rings;
+	struct writer *writer;
+	uint64_t start, maps_at, lost;
+	char *maps, *caches;
+	size_t caches_size;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_ns() / 1000000;
+}
+
+/* Nanoseconds of a tick of the time stamp counter. */
+static double calibrate(void)
+{
+	uint64_t ns = now_ns(), ticks = __rdtsc();
+
+	usleep(20000);
+	return (double)(now_ns() - ns) / (double)(__rdtsc() - ticks);
+}
+
+static char *read_text(const char *path)
+{
+	FILE *file = fopen(path, "re"), *memory;
+	char *text = NULL, line[PATH_MAX + 256];
+	size_t size;
+
+	if (!file)
+		return NULL;
+	memory = open_memstream(&text, &size);
+	/* what has a name is enough: code and data of files */
+	while (memory && fgets(line, sizeof(line), file))
+		if (strchr(line, '/') || strchr(line, '['))
+			fputs(line, memory);
+	if (memory)
+		fclose(memory);
+	fclose(file);
+	return text;
+}
+
+static void write_maps(struct session *session)
+{
+	char path[64], *maps, *chunk;
+	uint64_t when = __rdtsc();
+	size_t size;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
+	maps = read_text(path);
+	if (!maps || !*maps || (session->maps && !strcmp(maps, session->maps))) {
+		free(maps);
+		return;
+	}
+	free(session->maps);
+	session->maps = maps;
+	size = sizeof(when) + strlen(maps) + 1;
+	chunk = xmalloc(size);
+	memcpy(chunk, &when, sizeof(when));
+	strcpy(chunk + sizeof(when), maps);
+	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
+	free(chunk);
+}
+
+static bool print_cache(const struct kmem_cache *cache, uint64_t address, void *arg)
+{
+	(void)address;
+	if (cache->id && cache->size)
+		fprintf(arg, "%u %u %u %s\n", cache->id, cache->size, cache->object_size,
+			cache->name);
+	return true;
+}
+
+static void write_caches(struct session *session)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	int err;
+
+	if (!memory)
+		return;
+	err = remote_caches(&session->target, print_cache, memory);
+	fclose(memory);
+	if (err || (session->caches && !strcmp(text, session->caches))) {
+		free(text);
+		return;
+	}
+	free(session->caches);
+	session->caches = text;
+	recording_chunk(session->writer, CHUNK_CACHES, text, size + 1);
+}
+
+static void write_info(struct session *session)
+{
+	const struct options *options = session->options;
+	char *text = NULL, host[256] = "";
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	time_t now = time(NULL);
+
+	if (!memory)
+		give_up("no memory");
+	gethostname(host, sizeof(host) - 1);
+	session->start = __rdtsc();
+	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
+		session->target.pid, host, (long)now, session->start, calibrate());
+	if (options->mode == TRACE_SAMPLE)
+		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
+	fprintf(memory, "command");
+	for (char **word = options->program; word && *word; word++)
+		fprintf(memory, " %s", *word);
+	if (!options->program)
+		fprintf(memory, " -p %d", options->pid);
+	fputc('\n', memory);
+	fclose(memory);
+	recording_chunk(session->writer, CHUNK_INFO, text, size + 1);
+	free(text);
+}
+
+/* The library beside this program: in the build folder, or where both were installed. */
+static char *find_library(void)
+{
+	static const char *const places[] = { "libkmalloc.so", "../lib/libkmalloc.so",
+					      "../lib/x86_64-linux-gnu/libkmalloc.so" };
+	char self[PATH_MAX], path[PATH_MAX + 64], *slash;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		return NULL;
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	*slash = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, sizeof(path), "%s/%s", self, places[i]);
+		if (access(path, R_OK) == 0)
+			return realpath(path, NULL);
+	}
+	return NULL;
+}
+
+static void append_env(const char *name, char separator, const char *text, bool first)
+{
+	const char *old = getenv(name);
+	char *value;
+
+	if (!old || !*old) {
+		setenv(name, text, 1);
+		return;
+	}
+	if (asprintf(&value, "%s%c%s", first ? text : old, separator, first ? old : text) < 0)
+		_exit(127);
+	setenv(name, value, 1);
+	free(value);
+}
+
+static _Noreturn void run_program(const struct options *options, const char *library)
+{
+	static const char *const modes[] = { "off", "sample", "all" };
+	static const char *const fulls[] = { "drop", "overwrite", "wait" };
+	char words[256];
+
+	snprintf(words, sizeof(words),
+		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu",
+		 modes[options->mode], getpid(), fulls[options->full], options->ring_events,
+		 options->sample_bytes);
+	append_env("KMALLOC_CMDLINE", ' ', words, false);
+	append_env("LD_PRELOAD", ':', library, true);
+	execvp(options->program[0], options->program);
+	fprintf(stderr, "kmem: %s can't be run: %s\n", options->program[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static pid_t start_program(const struct options *options)
+{
+	char *library = find_library();
+	pid_t pid;
+
+	if (!library)
+		give_up("libkmalloc.so is not beside kmem: build or install both");
+	pid = fork();
+	if (pid < 0)
+		give_up("no process could be started: %s", strerror(errno));
+	if (pid == 0)
+		run_program(options, library);
+	free(library);
+	return pid;
+}
+
+static void take(const struct event *event, void *arg)
+{
+	struct session *session = arg;
+
+	recording_event(session->writer, event);
+}
+
+static void note_lost(struct session *session)
+{
+	uint64_t lost = rings_lost(session->rings);
+
+	if (lost != session->lost)
+		recording_chunk(session->writer, CHUNK_LOST, &lost, sizeof(lost));
+	session->lost = lost;
+}
+
+static void look_around(struct session *session)
+{
+	uint64_t now = now_ms();
+
+	if (session->target.state.ending && !session->target.state.seen_ending) {
+		write_maps(session);
+		write_caches(session);
+		TARGET_WRITE_FIELD(&session->target, seen_ending, 1);
+	} else if (now - session->maps_at > MAPS_MS) {
+		session->maps_at = now;
+		write_maps(session);
+		write_caches(session);
+		recording_flush(session->writer);
+		note_lost(session);
+	}
+}
+
+/* Has the program that was started ended? *status is how, then. */
+static bool has_ended(const struct options *options, pid_t pid, int *status)
+{
+	if (options->program)
+		return waitpid(pid, status, WNOHANG) == pid;
+	return kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+enum outcome { GONE, STOPPED };
+
+/* Empty the rings until the process ends or replaces itself, or it is enough. */
+static enum outcome collect(struct session *session)
+{
+	const struct options *options = session->options;
+	uint64_t end = options->seconds > 0 ? now_ms() + (uint64_t)(options->seconds * 1000) :
+					      UINT64_MAX;
+
+	while (!interrupted || options->program) {
+		long taken = rings_collect(session->rings, false, take, session);
+
+		if (taken < 0)
+			return GONE;
+		if (!options->program)
+			target_divert(&session->target);
+		look_around(session);
+		if (now_ms() >= end ||
+		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
+			return STOPPED;
+		usleep(taken > 0 ? BUSY_US : IDLE_US);
+	}
+	return STOPPED;
+}
+
+static void switch_off(struct session *session)
+{
+	struct target_wish off = { .mode = TRACE_OFF };
+
+	target_pause(&session->target);
+	usleep(IDLE_US);
+	rings_collect(session->rings, true, take, session);
+	target_trace(&session->target, &off);
+}
+
+/* Wait for the library to be there. False: the process ended before. */
+static bool attach(struct session *session, pid_t pid, int *status)
+{
+	const struct options *options = session->options;
+	uint64_t give_up_at = now_ms() + ATTACH_MS;
+
+	while (target_open(&session->target, pid, true) != 0) {
+		if (has_ended(options, pid, status))
+			return false;
+		if (now_ms() > give_up_at) {
+			/* says why */
+			if (target_open(&session->target, pid, false) != 0)
+				return false;
+			break;
+		}
+		usleep(BUSY_US);
+	}
+	return true;
+}
+
+static void begin(struct session *session)
+{
+	session->rings = rings_open(&session->target, session->options->program != NULL);
+	write_maps(session);
+	write_caches(session);
+	session->maps_at = now_ms();
+}
+
+static void end(struct session *session)
+{
+	note_lost(session);
+	rings_close(session->rings);
+	session->rings = NULL;
+	target_close(&session->target);
+}
+
+static void record_program(struct session *session, pid_t pid, int *status)
+{
+	bool ended = false;
+
+	while (!ended) {
+		if (!attach(session, pid, status)) {
+			ended = true;
+			break;
+		}
+		if (!remote_layout_fits(&session->target))
+			exit(1);
+		begin(session);
+		if (collect(session) == STOPPED) {
+			switch_off(session);
+			say("recording ended; the program runs on");
+			end(session);
+			waitpid(pid, status, 0);
+			return;
+		}
+		end(session);
+		/* ended, or replaced itself by another program */
+		for (int i = 0; i < 100 && !ended; i++) {
+			ended = has_ended(session->options, pid, status);
+			if (!ended && i > 2)
+				break;
+			usleep(BUSY_US);
+		}
+	}
+}
+
+static void record_process(struct session *session, pid_t pid)
+{
+	const struct options *options = session->options;
+	struct target_wish wish = { options->mode, options->full, options->sample_bytes,
+				    options->ring_events };
+
+	begin(session);
+	if (target_trace(&session->target, &wish) != 0)
+		give_up("process %d: its memory can't be written: %s", pid, strerror(errno));
+	if (collect(session) == STOPPED)
+		switch_off(session);
+	end(session);
+}
+
+static void finish(struct session *session)
+{
+	uint64_t now = __rdtsc(), lost = session->lost;
+
+	recording_flush(session->writer);
+	recording_chunk(session->writer, CHUNK_END, &now, sizeof(now));
+	fprintf(stderr, "kmem: %lu events, %.1f MB, in %s\n", recording_events(session->writer),
+		(double)recording_bytes(session->writer) / 1e6, session->options->output);
+	if (lost)
+		say("%lu events were lost: the rings were full (--ring makes them larger, --full=wait "
+		    "lets the program wait)",
+		    lost);
+	if (!recording_events(session->writer))
+		say("nothing was recorded: does the program run the library? (static and setuid "
+		    "programs ignore LD_PRELOAD)");
+	recording_close(session->writer);
+}
+
+static int run(const struct options *options)
+{
+	struct session session = { .options = options };
+	pid_t pid = options->pid;
+	int status = 0;
+
+	if (!options->program) {
+		if (target_open(&session.target, pid, false) != 0 ||
+		    !remote_layout_fits(&session.target))
+			return 1;
+	}
+	session.writer = recording_create(options->output);
+	if (!session.writer)
+		return 1;
+	signal(SIGINT, on_interrupt);
+	signal(SIGTERM, on_interrupt);
+	signal(SIGPIPE, SIG_IGN);
+	if (options->program)
+		session.target.pid = pid = start_program(options);
+	write_info(&session);
+	if (options->program)
+		record_program(&session, pid, &status);
+	else
+		record_process(&session, pid);
+	finish(&session);
+	if (WIFSIGNALED(status)) {
+		say("the program was killed by signal %d (%s)", WTERMSIG(status),
+		    strsignal(WTERMSIG(status)));
+		return 128 + WTERMSIG(status);
+	}
+	return WEXITSTATUS(status);
+}
+
+enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR };
+
+static const struct argp_option argp_options[] = {
+	{ "output", 'o', "FILE", 0, "where the recording goes (default " RECORDING_DEFAULT ")", 0 },
+	{ "pid", 'p', "PID", 0, "record a process that runs already; Ctrl-C ends it", 0 },
+	{ "all", KEY_ALL, NULL, 0, "every call (the default)", 1 },
+	{ "sample", KEY_SAMPLE, "BYTES", OPTION_ARG_OPTIONAL,
+	  "one allocation in so many bytes on average, and its free (default 512K)", 1 },
+	{ "full", KEY_FULL, "HOW", 0,
+	  "what the program does when events come faster than they can be taken: drop them "
+	  "(default with -p), overwrite the oldest, wait (default without)",
+	  2 },
+	{ "ring", KEY_RING, "EVENTS", 0,
+	  "events that a CPU keeps until they are taken (default 64K)", 2 },
+	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on",
+	  3 },
+	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 'o':
+		options->output = arg;
+		break;
+	case 'p':
+		options->pid = (pid_t)option_number(state, "-p", arg, 1, INT_MAX);
+		break;
+	case KEY_ALL:
+		options->mode = TRACE_ALL;
+		break;
+	case KEY_SAMPLE:
+		options->mode = TRACE_SAMPLE;
+		if (arg)
+			options->sample_bytes = option_number(state, "--sample", arg, 1, 1UL << 40);
+		break;
+	case KEY_FULL:
+		options->full_given = true;
+		if (!strcmp(arg, "drop"))
+			options->full = TRACE_DROP;
+		else if (!strcmp(arg, "overwrite"))
+			options->full = TRACE_OVERWRITE;
+		else if (!strcmp(arg, "wait"))
+			options->full = TRACE_WAIT;
+		else
+			argp_error(state, "--full is drop, overwrite or wait, not '%s'", arg);
+		break;
+	case KEY_RING:
+		options->ring_events = option_number(state, "--ring", arg, 128, 1UL << 24);
+		while (options->ring_events & (options->ring_events - 1))
+			options->ring_events += options->ring_events & -options->ring_events;
+		break;
+	case KEY_MAX:
+		options->max_bytes = option_number(state, "--max-size", arg, 1, UINT64_MAX / 2);
+		break;
+	case KEY_FOR:
+		options->seconds = strtod(arg, &arg);
+		if (*arg || !(options->seconds > 0))
+			argp_error(state, "--for wants seconds");
+		break;
+	case ARGP_KEY_ARGS:
+		options->program = state->argv + state->next;
+		break;
+	case ARGP_KEY_END:
+		if (!options->program == !options->pid)
+			argp_error(state, "say which PROGRAM to run, or -p PID");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+int command_record(int argc, char **argv)
+{
+	static const struct argp argp = {
+		argp_options,
+		parse,
+		"[--] PROGRAM [ARGS...]\n-p PID",
+		"Record the allocations of a program to a file, for `kmem report`, `kmem stat` and so on.",
+		NULL,
+		NULL,
+		NULL
+	};
+	struct options options = {
+		.output = RECORDING_DEFAULT,
+		.mode = TRACE_ALL,
+		.sample_bytes = SAMPLE_BYTES,
+		.ring_events = RING_EVENTS,
+	};
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
+	if (!options.full_given)
+		options.full = options.program ? TRACE_WAIT : TRACE_DROP;
+	return run(&options);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recording.h - a recording's file.
+ *
+ * It is a row of chunks, each with its length and checksum, after 16 bytes that say what it is. So one that was cut off, by
+ * whatever, reads up to the last whole chunk. All numbers are little-endian.
+ *
+ *	file:  "kmem.data" 0, u16 version, u32 reserved
+ *	chunk: u32 CHUNK_MAGIC, u32 kind, u32 bytes in the file, u32 bytes unpacked, u32 CRC-32 of what is in the file, u32 reserved
+ *
+ * Payloads are zlib's (RFC 1950).
+ */
+#ifndef KMEM_RECORDING_H
+#define KMEM_RECORDING_H
+
+#include "event.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RECORDING_DEFAULT "kmem.data"
+
+enum chunk_kind {
+	CHUNK_INFO,   /* lines "name value": what was recorded, and how */
+	CHUNK_MAPS,   /* u64 time stamp, then the text of /proc/PID/maps; the last one holds */
+	CHUNK_CACHES, /* lines "id size object_size name"; later ones add to earlier ones */
+	CHUNK_EVENTS,
+	CHUNK_LOST, /* u64: events lost so far */
+	CHUNK_END,  /* u64 time stamp: recorded to its end */
+};
+
+struct writer;
+
+/* A new file, which must not be a directory. NULL: said why. */
+struct writer *recording_create(const char *path);
+/* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
+void recording_event(struct writer *writer, const struct event *event);
+void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
+/* Events that are held back go to the file. */
+void recording_flush(struct writer *writer);
+void recording_close(struct writer *writer);
+uint64_t recording_bytes(const struct writer *writer);
+uint64_t recording_events(const struct writer *writer);
+
+struct cache_name {
+	uint32_t size;
+	uint32_t object_size;
+	char name[40];
+};
+
+#define NR_CACHES 65536
+
+struct reader;
+
+/* NULL: said why: not there, no recording, another version. */
+struct reader *recording_open(const char *path);
+void recording_reader_close(struct reader *reader);
+/* The next event. False: the end; a file that was cut or damaged has had that said, once. */
+bool recording_next(struct reader *reader, struct event *event);
+
+/* From CHUNK_INFO; NULL: not there. Valid after recording_open(). */
+const char *recording_info(const struct reader *reader, const char *name);
+/* The last text of /proc/PID/maps read so far; NULL: none. */
+const char *recording_maps(const struct reader *reader);
+/* NULL: not known (yet). */
+const struct cache_name *recording_cache(const struct reader *reader, unsigned id);
+uint64_t recording_lost(const struct reader *reader);
+bool recording_is_whole(const struct reader *reader);
+/* Nanoseconds from the recording's start to a time stamp. */
+uint64_t recording_ns(const struct reader *reader, uint64_t when);
+/* The time stamp of its end, or of the last event. Valid after the last event. */
+uint64_t recording_end(const struct reader *reader);
+/* Share of the file that was read, 0 to 1, for progress. */
+double recording_progress(const struct reader *reader);
+
+#endif

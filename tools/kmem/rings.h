@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* rings.h - take the events out of a process' rings, in the order in which they happened. */
+#ifndef KMEM_RINGS_H
+#define KMEM_RINGS_H
+
+#include "event.h"
+#include "target.h"
+
+struct rings;
+
+/* `from_start`: with all that its rings hold already, as it was told to trace before it was looked at. */
+struct rings *rings_open(struct target *target, bool from_start);
+void rings_close(struct rings *rings);
+
+/*
+ * Take what is there and pass on what is certain to be in order: all that is older than this call, less a moment. `last`: all that
+ * there is. Returns how many events were taken; -1: the process is gone, and what it had left is lost.
+ */
+long rings_collect(struct rings *rings, bool last,
+		   void (*take)(const struct event *event, void *arg), void *arg);
+/* Events that the process could not write since rings_open(). */
+uint64_t rings_lost(const struct rings *rings);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* say.c - what is said to the user. */
+#include "say.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void line(const char *format, va_list args)
+{
+	fflush(stdout);
+	fputs("kmem: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+}
+
+int say(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line(format, args);
+	va_end(args);
+	return -1;
+}
+
+void give_up(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	line(format, args);
+	va_end(args);
+	exit(1);
+}
+
+static void *have(void *memory)
+{
+	if (!memory)
+		give_up("no memory");
+	return memory;
+}
+
+void *xmalloc(unsigned long size)
+{
+	return have(malloc(size ? size : 1));
+}
+
+void *xcalloc(unsigned long count, unsigned long size)
+{
+	return have(calloc(count ? count : 1, size ? size : 1));
+}
+
+void *xrealloc(void *memory, unsigned long size)
+{
+	return have(realloc(memory, size ? size : 1));
+}
+
+char *xstrdup(const char *text)
+{
+	return have(strdup(text));
+}

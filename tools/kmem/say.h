@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* say.h - what is said to the user. */
+#ifndef KMEM_SAY_H
+#define KMEM_SAY_H
+
+/* One line on standard error, "kmem: " + text. Returns -1, so that a failure ends with it. */
+int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, and the program ends with status 1. */
+_Noreturn void give_up(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* malloc and its like that say so and end the program where there is no memory. */
+void *xmalloc(unsigned long size);
+void *xcalloc(unsigned long count, unsigned long size);
+void *xrealloc(void *memory, unsigned long size);
+char *xstrdup(const char *text);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * script.c - `kmem script`: a recording's events, a line each, as `perf script` prints the kernel's.
+ */
+#include "commands.h"
+#include "say.h"
+#include "view.h"
+
+#include "lib/gfp.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+	uint32_t gfp;
+	const char *name;
+} combinations[] = {
+	{ GFP_KERNEL_ACCOUNT, "GFP_KERNEL_ACCOUNT" },
+	{ GFP_KERNEL, "GFP_KERNEL" },
+	{ GFP_NOFS, "GFP_NOFS" },
+	{ GFP_ATOMIC, "GFP_ATOMIC" },
+	{ GFP_NOIO, "GFP_NOIO" },
+	{ GFP_NOWAIT, "GFP_NOWAIT" },
+	{ __GFP_DMA, "GFP_DMA" },
+	{ __GFP_ZERO, "__GFP_ZERO" },
+	{ __GFP_NOWARN, "__GFP_NOWARN" },
+	{ __GFP_NOFAIL, "__GFP_NOFAIL" },
+	{ __GFP_NORETRY, "__GFP_NORETRY" },
+	{ __GFP_RETRY_MAYFAIL, "__GFP_RETRY_MAYFAIL" },
+	{ __GFP_ACCOUNT, "__GFP_ACCOUNT" },
+	{ __GFP_HIGH, "__GFP_HIGH" },
+	{ __GFP_MEMALLOC, "__GFP_MEMALLOC" },
+	{ __GFP_NOMEMALLOC, "__GFP_NOMEMALLOC" },
+};
+
+/* As the kernel's show_gfp_flags(): the longest combination first, what is left in hex. */
+static const char *gfp_text(uint32_t gfp, char buf[256])
+{
+	size_t at = 0;
+
+	if (!gfp)
+		return "none";
+	buf[0] = 0;
+	for (size_t i = 0; i < sizeof(combinations) / sizeof(*combinations); i++) {
+		if ((gfp & combinations[i].gfp) != combinations[i].gfp)
+			continue;
+		at += (size_t)snprintf(buf + at, 256 - at, "%s%s", at ? "|" : "",
+				       combinations[i].name);
+		gfp &= ~combinations[i].gfp;
+	}
+	if (gfp)
+		snprintf(buf + at, 256 - at, "%s0x%x", at ? "|" : "", gfp);
+	return buf;
+}
+
+static void print_event(struct view *view, const struct event *event)
+{
+	uint64_t ns = recording_ns(view->reader, event->when);
+	const struct cache_name *cache = recording_cache(view->reader, event->cache);
+	char site[512], gfp[256];
+
+	printf("%8u [%03u] %6lu.%09lu: kmem:%s: ", event->tid, event->cpu, ns / 1000000000,
+	       ns % 1000000000, event_name(event->type));
+	symbols_text(view->symbols, event->site, site, sizeof(site));
+	switch (event->type) {
+	case TRACE_KMALLOC:
+	case TRACE_VMALLOC:
+		printf("call_site=%s ptr=0x%lx bytes_req=%lu bytes_alloc=%lu gfp_flags=%s node=-1 "
+		       "accounted=%s\n",
+		       site, event->ptr, event->req, model_alloc_bytes(view->reader, event),
+		       gfp_text(event->gfp, gfp), event->gfp & __GFP_ACCOUNT ? "true" : "false");
+		break;
+	case TRACE_KMEM_CACHE_ALLOC:
+		printf("call_site=%s ptr=0x%lx name=%s bytes_req=%lu bytes_alloc=%lu gfp_flags=%s "
+		       "node=-1 accounted=%s\n",
+		       site, event->ptr, cache ? cache->name : "?", event->req,
+		       model_alloc_bytes(view->reader, event), gfp_text(event->gfp, gfp),
+		       event->gfp & __GFP_ACCOUNT ? "true" : "false");
+		break;
+	case TRACE_KMEM_CACHE_FREE:
+		printf("call_site=%s ptr=0x%lx name=%s\n", site, event->ptr,
+		       cache ? cache->name : "?");
+		break;
+	default:
+		printf("call_site=%s ptr=0x%lx\n", site, event->ptr);
+		break;
+	}
+}
+
+static bool is_wanted(const struct model_filter *filter, const struct event *event, uint64_t ns)
+{
+	return ns >= filter->from_ns && (!filter->to_ns || ns < filter->to_ns) &&
+	       (!filter->tid || event->tid == filter->tid) &&
+	       (event_is_free(event) || (event->req >= filter->min_bytes &&
+					 (!filter->max_bytes || event->req <= filter->max_bytes)));
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key == ARGP_KEY_INIT)
+		state->child_inputs[0] = state->input;
+	return key == ARGP_KEY_INIT ? 0 : ARGP_ERR_UNKNOWN;
+}
+
+int command_script(int argc, char **argv)
+{
+	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp argp = { NULL,	    parse,
+					  "[FILE]", "Print a recording's events, a line each.",
+					  children, NULL,
+					  NULL };
+	struct view view = { 0 };
+	struct event event;
+
+	argp_parse(&argp, argc, argv, 0, NULL, &view);
+	/* twice: the maps and names of caches that hold are behind the events */
+	if (!view_load(&view))
+		return 1;
+	recording_reader_close(view.reader);
+	view.reader = recording_open(view.path ? view.path : RECORDING_DEFAULT);
+	if (!view.reader)
+		return 1;
+	while (recording_next(view.reader, &event)) {
+		struct site site = { .address = event.site };
+
+		if (is_wanted(&view.filter, &event, recording_ns(view.reader, event.when)) &&
+		    view_wants_site(&view, &site))
+			print_event(&view, &event);
+		if (ferror(stdout))
+			return errno == EPIPE ? 0 : 1;
+	}
+	view_notes(&view);
+	view_free(&view);
+	return 0;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stat.c - `kmem stat`: totals of a recording in the shape of `perf kmem stat`.
+ *
+ * Hit is the number of allocations, Ping-pong that of objects that were freed on another CPU, Frag the share of
+ * what was allocated that nobody asked for.
+ */
+#include "commands.h"
+#include "say.h"
+#include "view.h"
+
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WIDTH 34
+
+enum key { KEY_FRAG, KEY_HIT, KEY_BYTES, KEY_PINGPONG };
+
+static const char *const key_names[] = { "frag", "hit", "bytes", "pingpong" };
+
+struct options {
+	struct view view;
+	enum key key;
+	size_t lines;
+	bool raw;
+};
+
+static enum key sort_key;
+
+static double frag(const struct tally *sum)
+{
+	return sum->alloc > 0 ? (sum->alloc - sum->req) * 100 / sum->alloc : 0;
+}
+
+static double key_of(const struct tally *sum)
+{
+	switch (sort_key) {
+	case KEY_FRAG:
+		return frag(sum);
+	case KEY_HIT:
+		return sum->allocs;
+	case KEY_PINGPONG:
+		return sum->cross_cpu;
+	default:
+		return sum->alloc;
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = key_of(&(*(const struct site *const *)a)->sum),
+	       y = key_of(&(*(const struct site *const *)b)->sum);
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void line(int length)
+{
+	for (int i = 0; i < length; i++)
+		putchar('-');
+	putchar('\n');
+}
+
+static void print_sites(struct options *options)
+{
+	struct view *view = &options->view;
+	struct site **sites = xmalloc(view->model.nr_sites * sizeof(*sites));
+	size_t count = 0;
+	char name[512];
+
+	for (size_t i = 0; i < view->model.nr_sites; i++)
+		if (view->model.site[i].sum.allocs > 0 &&
+		    view_wants_site(view, &view->model.site[i]))
+			sites[count++] = &view->model.site[i];
+	qsort(sites, count, sizeof(*sites), compare);
+	line(105);
+	printf(" %-*s | %-15s | %-15s | %-8s | %-9s | %s\n", WIDTH, "Callsite", "Total_alloc/Per",
+	       "Total_req/Per", "Hit", "Ping-pong", "Frag");
+	line(105);
+	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++) {
+		const struct tally *sum = &sites[i]->sum;
+
+		if (options->raw)
+			snprintf(name, sizeof(name), "0x%lx", sites[i]->address);
+		else
+			symbols_text(view->symbols, sites[i]->address, name, sizeof(name));
+		printf(" %-*.*s | %9.0f/%-5.0f | %9.0f/%-5.0f | %8.0f | %9.0f | %6.3f%%\n", WIDTH,
+		       WIDTH, name, sum->alloc, sum->alloc / sum->allocs, sum->req,
+		       sum->req / sum->allocs, sum->allocs, sum->cross_cpu, frag(sum));
+	}
+	if (options->lines && options->lines < count)
+		printf(" %-*s | %-15s | %-15s | %-8s | %-9s | %s\n", WIDTH, "...", "...", "...",
+		       "...", "...", "...");
+	line(105);
+	free(sites);
+}
+
+static void print_sizes(const struct model *model)
+{
+	char low[32], high[32], bytes[32];
+
+	printf("\nBY SIZE (bytes asked for)\n=========================\n");
+	for (unsigned i = 0; i < MODEL_SIZES; i++)
+		if (model->by_size[i] > 0)
+			printf("%10s .. %-10s %12.0f objects %12s\n",
+			       human_bytes(i ? (double)(1UL << i) : 0, low),
+			       human_bytes((double)(1UL << (i + 1)) - 1, high), model->by_size[i],
+			       human_bytes(model->by_size_bytes[i], bytes));
+}
+
+static void print_lifetimes(const struct model *model)
+{
+	char low[32], high[32];
+
+	printf("\nBY LIFETIME (of what was freed)\n===============================\n");
+	for (unsigned i = 0; i < MODEL_LIVES; i++)
+		if (model->by_lifetime[i] > 0)
+			printf("%10s .. %-10s %12.0f objects\n",
+			       human_ns(i ? (double)(1UL << i) : 0, low),
+			       human_ns((double)(1UL << (i + 1)), high), model->by_lifetime[i]);
+}
+
+static void print_summary(const struct tally *sum)
+{
+	printf("\nSUMMARY (SLAB allocator)\n========================\n");
+	printf("Total bytes requested: %'.0f\n", sum->req);
+	printf("Total bytes allocated: %'.0f\n", sum->alloc);
+	printf("Total bytes freed:     %'.0f\n", sum->freed);
+	if (sum->alloc > sum->freed)
+		printf("Net total bytes allocated: %'.0f\n", sum->alloc - sum->freed);
+	printf("Total bytes wasted on internal fragmentation: %'.0f\n", sum->alloc - sum->req);
+	printf("Internal fragmentation: %f%%\n", frag(sum));
+	printf("Cross CPU allocations: %'.0f/%'.0f\n", sum->cross_cpu, sum->allocs);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &options->view;
+		break;
+	case 's':
+		for (size_t i = 0; i < sizeof(key_names) / sizeof(*key_names); i++)
+			if (!strcmp(arg, key_names[i])) {
+				options->key = (enum key)i;
+				return 0;
+			}
+		argp_error(state, "-s is frag, hit, bytes or pingpong, not '%s'", arg);
+		break;
+	case 'l':
+		options->lines = option_number(state, "-l", arg, 0, SIZE_MAX);
+		break;
+	case 'r':
+		options->raw = true;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+int command_stat(int argc, char **argv)
+{
+	static const struct argp_option argp_options[] = {
+		{ "sort", 's', "KEY", 0, "bytes (default), frag, hit or pingpong", 1 },
+		{ "line", 'l', "N", 0, "so many call sites (default 40, 0: all)", 1 },
+		{ "raw-ip", 'r', NULL, 0, "addresses instead of names", 1 },
+		{ 0 },
+	};
+	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp argp = {
+		argp_options,
+		parse,
+		"[FILE]",
+		"Show a recording's totals, by call site, size and lifetime, as perf kmem stat does.",
+		children,
+		NULL,
+		NULL
+	};
+	struct options options = { .lines = 40, .key = KEY_BYTES };
+
+	argp_parse(&argp, argc, argv, 0, NULL, &options);
+	setlocale(LC_NUMERIC, "");
+	if (!view_load(&options.view))
+		return 1;
+	sort_key = options.key;
+	print_sites(&options);
+	print_sizes(&options.view.model);
+	print_lifetimes(&options.view.model);
+	print_summary(&options.view.model.sum);
+	view_notes(&options.view);
+	view_free(&options.view);
+	return 0;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * symbols.c - addresses to names, by elfutils' libdwfl.
+ *
+ * A return address is behind the call: its line, and the functions inlined there, are those of the byte before. Lookups are
+ * kept, as a recording has few sites and many events.
+ */
+#include "symbols.h"
+
+#include "say.h"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+	uint64_t address; /* 0: empty */
+	size_t nr_frames;
+	struct frame *frame;
+};
+
+struct symbols {
+	Dwfl *dwfl; /* NULL: nothing is known */
+	struct entry *entry;
+	size_t count, room;
+};
+
+struct symbols *symbols_open(const char *maps)
+{
+	static char *debuginfo_path;
+	static const Dwfl_Callbacks callbacks = {
+		.find_elf = dwfl_linux_proc_find_elf,
+		.find_debuginfo = dwfl_standard_find_debuginfo,
+		.debuginfo_path = &debuginfo_path,
+	};
+	struct symbols *symbols = xcalloc(1, sizeof(*symbols));
+	FILE *file;
+
+	if (!maps || !*maps)
+		return symbols;
+	/* names come from files on this machine, not from servers */
+	unsetenv("DEBUGINFOD_URLS");
+	symbols->dwfl = dwfl_begin(&callbacks);
+	file = fmemopen((void *)(uintptr_t)maps, strlen(maps), "r");
+	if (!symbols->dwfl || !file)
+		give_up("no memory");
+	dwfl_report_begin(symbols->dwfl);
+	if (dwfl_linux_proc_maps_report(symbols->dwfl, file) != 0)
+		say("the recording's maps can't be read: addresses have no names");
+	dwfl_report_end(symbols->dwfl, NULL, NULL);
+	fclose(file);
+	return symbols;
+}
+
+void symbols_close(struct symbols *symbols)
+{
+	for (size_t i = 0; i < symbols->room; i++)
+		free(symbols->entry[i].frame);
+	free(symbols->entry);
+	if (symbols->dwfl)
+		dwfl_end(symbols->dwfl);
+	free(symbols);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path;
+}
+
+/* Where an inlined function was called. */
+static void call_place(Dwarf_Die *die, Dwarf_Die *unit, struct frame *frame)
+{
+	Dwarf_Attribute attribute;
+	Dwarf_Word value;
+	Dwarf_Files *files;
+	size_t count;
+
+	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attribute), &value) == 0 &&
+	    dwarf_getsrcfiles(unit, &files, &count) == 0 && value < count)
+		frame->file = base_name(dwarf_filesrc(files, value, NULL, NULL));
+	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_line, &attribute), &value) == 0)
+		frame->line = (int)value;
+}
+
+/* Put the frames of functions that were inlined at the address before that of the function. Returns how many there are. */
+static size_t add_inlined(Dwfl_Module *module, uint64_t at, struct frame *frames)
+{
+	Dwarf_Addr bias;
+	Dwarf_Die *unit = dwfl_module_addrdie(module, at, &bias), *scopes = NULL;
+	int nr_scopes = unit ? dwarf_getscopes(unit, at - bias, &scopes) : 0;
+	struct frame place = frames[0];
+	size_t count = 0;
+
+	for (int i = 0; i < nr_scopes && count < FRAMES_MAX - 1; i++) {
+		int tag = dwarf_tag(&scopes[i]);
+		const char *name = dwarf_diename(&scopes[i]);
+
+		if (tag == DW_TAG_subprogram)
+			break;
+		if (tag != DW_TAG_inlined_subroutine || !name)
+			continue;
+		frames[count] = place;
+		frames[count++].function = name;
+		place.file = NULL;
+		place.line = 0;
+		call_place(&scopes[i], unit, &place);
+	}
+	if (count)
+		frames[count] = place;
+	free(scopes);
+	return count + 1;
+}
+
+static size_t look_up(struct symbols *symbols, uint64_t address, struct frame frames[FRAMES_MAX])
+{
+	uint64_t at = address - 1;
+	Dwfl_Module *module = symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, at) : NULL;
+	struct frame *frame = &frames[0];
+	const char *path = NULL;
+	const char *name;
+	Dwarf_Addr start;
+	Dwfl_Line *line;
+	GElf_Off offset = 0;
+	GElf_Sym symbol;
+
+	*frame = (struct frame){ .offset = address };
+	if (!module)
+		return 1;
+	name = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, &path, NULL);
+	frame->module = base_name(path ? path : name);
+	frame->offset = address - start;
+	name = dwfl_module_addrinfo(module, at, &offset, &symbol, NULL, NULL, NULL);
+	if (name) {
+		frame->function = name;
+		frame->offset = offset + 1;
+	}
+	line = dwfl_module_getsrc(module, at);
+	if (line)
+		frame->file = base_name(dwfl_lineinfo(line, NULL, &frame->line, NULL, NULL, NULL));
+	return add_inlined(module, at, frames);
+}
+
+static struct entry *slot_of(struct symbols *symbols, uint64_t address)
+{
+	size_t at = (address * 0x9e3779b97f4a7c15UL >> 32) & (symbols->room - 1);
+
+	while (symbols->entry[at].address && symbols->entry[at].address != address)
+		at = (at + 1) & (symbols->room - 1);
+	return &symbols->entry[at];
+}
+
+static void grow(struct symbols *symbols)
+{
+	struct entry *old = symbols->entry;
+	size_t room = symbols->room;
+
+	symbols->room = room ? room * 2 : 256;
+	symbols->entry = xcalloc(symbols->room, sizeof(*symbols->entry));
+	for (size_t i = 0; i < room; i++)
+		if (old[i].address)
+			*slot_of(symbols, old[i].address) = old[i];
+	free(old);
+}
+
+size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame frames[FRAMES_MAX])
+{
+	struct entry *entry;
+
+	if (!address) {
+		frames[0] = (struct frame){ 0 };
+		return 1;
+	}
+	if (symbols->count * 2 >= symbols->room)
+		grow(symbols);
+	entry = slot_of(symbols, address);
+	if (!entry->address) {
+		entry->address = address;
+		entry->nr_frames = look_up(symbols, address, frames);
+		entry->frame = xmalloc(entry->nr_frames * sizeof(*frames));
+		memcpy(entry->frame, frames, entry->nr_frames * sizeof(*frames));
+		symbols->count++;
+	}
+	memcpy(frames, entry->frame, entry->nr_frames * sizeof(*frames));
+	return entry->nr_frames;
+}
+
+const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, size_t size)
+{
+	struct frame frames[FRAMES_MAX];
+	const struct frame *frame = &frames[0];
+
+	symbols_frames(symbols, address, frames);
+	if (frame->function)
+		snprintf(buf, size, "%s+0x%lx [%s]", frame->function, frame->offset,
+			 frame->module ? frame->module : "?");
+	else if (frame->module)
+		snprintf(buf, size, "%s+0x%lx", frame->module, frame->offset);
+	else
+		snprintf(buf, size, "0x%lx", address);
+	return buf;
+}

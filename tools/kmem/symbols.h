@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * symbols.h - names of addresses in a process of which only /proc/PID/maps is left: from its files, by their build-ids, and
+ * their debug information, with what the compiler inlined.
+ */
+#ifndef KMEM_SYMBOLS_H
+#define KMEM_SYMBOLS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct symbols;
+
+/* maps: the text of /proc/PID/maps. Never NULL; with files that are gone addresses have no names. */
+struct symbols *symbols_open(const char *maps);
+void symbols_close(struct symbols *symbols);
+
+struct frame {
+	const char *function; /* demangled is not done; NULL: not known */
+	const char *module;   /* file name without its folder; NULL: in no file */
+	const char *file;     /* source; NULL: no debug information */
+	int line;
+	uint64_t offset; /* from the function's start, or, without one, from the module's */
+};
+
+#define FRAMES_MAX 16
+
+/*
+ * The functions that a return address is in: more than one where calls were inlined, the innermost first. At
+ * least one. Strings live as long as `symbols`.
+ */
+size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame frames[FRAMES_MAX]);
+
+/* "function+0x12 [module]" of the innermost frame, or the address; in buf, which is returned. */
+const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, size_t size);
+
+#endif

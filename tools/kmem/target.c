@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * target.c - find the library in another process, and look into it.
+ *
+ * The library is the mapped file that has the symbol libkmalloc_trace: libkmalloc.so, or the program itself where it was
+ * linked statically. The file is opened by the process' own names (/proc/PID/map_files, then its root), so it is the one that
+ * is mapped even in a container, or if it was replaced meanwhile.
+ */
+#include "target.h"
+
+#include "say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SYMBOL "libkmalloc_trace"
+
+/* The value of the symbol in a table of an ELF file; 0: it is not there. */
+static uint64_t symbol_in_section(Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+	size_t count = header->sh_entsize ? header->sh_size / header->sh_entsize : 0;
+
+	for (size_t i = 0; data && i < count; i++) {
+		GElf_Sym symbol;
+		const char *name;
+
+		if (!gelf_getsym(data, (int)i, &symbol) || symbol.st_shndx == SHN_UNDEF)
+			continue;
+		name = elf_strptr(elf, header->sh_link, symbol.st_name);
+		if (name && !strcmp(name, SYMBOL))
+			return symbol.st_value;
+	}
+	return 0;
+}
+
+static uint64_t symbol_in(Elf *elf)
+{
+	Elf_Scn *section = NULL;
+	uint64_t value = 0;
+
+	while (!value && (section = elf_nextscn(elf, section)) != NULL) {
+		GElf_Shdr header;
+
+		if (gelf_getshdr(section, &header) &&
+		    (header.sh_type == SHT_DYNSYM || header.sh_type == SHT_SYMTAB))
+			value = symbol_in_section(elf, section, &header);
+	}
+	return value;
+}
+
+/* What is added to the addresses in a file that has its part at `offset` mapped at `start`; false: it has no such part. */
+static bool bias_of(Elf *elf, uint64_t start, uint64_t offset, uint64_t *bias)
+{
+	size_t count = 0;
+
+	if (elf_getphdrnum(elf, &count) != 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		GElf_Phdr part;
+		uint64_t page = 4096 - 1;
+
+		if (!gelf_getphdr(elf, (int)i, &part) || part.p_type != PT_LOAD)
+			continue;
+		if ((part.p_offset & ~page) == offset) {
+			*bias = start - (part.p_vaddr & ~page);
+			return true;
+		}
+	}
+	return false;
+}
+
+struct mapping {
+	uint64_t start, end, offset;
+	char path[4096];
+};
+
+/* Where the symbol is in the process, if this mapping is of a file that has it; 0: no. */
+static uint64_t control_in(pid_t pid, const struct mapping *mapping)
+{
+	char name[sizeof(mapping->path) + 64];
+	uint64_t value, bias, address = 0;
+	Elf *elf;
+	int fd;
+
+	snprintf(name, sizeof(name), "/proc/%d/map_files/%lx-%lx", pid, mapping->start,
+		 mapping->end);
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		snprintf(name, sizeof(name), "/proc/%d/root%s", pid, mapping->path);
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return 0;
+	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+	if (elf && elf_kind(elf) == ELF_K_ELF && (value = symbol_in(elf)) != 0 &&
+	    bias_of(elf, mapping->start, mapping->offset, &bias))
+		address = value + bias;
+	elf_end(elf);
+	close(fd);
+	return address;
+}
+
+/* The control block; 0: no mapped file has one. */
+static uint64_t find_control(pid_t pid)
+{
+	struct mapping mapping;
+	char maps[64], line[sizeof(mapping.path) + 128], seen[sizeof(mapping.path)] = "";
+	uint64_t address = 0;
+	FILE *file;
+
+	snprintf(maps, sizeof(maps), "/proc/%d/maps", pid);
+	file = fopen(maps, "re");
+	if (!file)
+		return 0;
+	while (!address && fgets(line, sizeof(line), file)) {
+		mapping.path[0] = 0;
+		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %4095[^\n]", &mapping.start, &mapping.end,
+			   &mapping.offset, mapping.path) < 4 ||
+		    mapping.path[0] != '/' || !strcmp(mapping.path, seen))
+			continue;
+		strcpy(seen, mapping.path);
+		address = control_in(pid, &mapping);
+	}
+	fclose(file);
+	return address;
+}
+
+int target_read(const struct target *target, uint64_t address, void *buf, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pread(target->mem, (char *)buf + done, size - done,
+				  (off_t)(address + done));
+
+		if (n <= 0) {
+			if (n == 0)
+				errno = ESRCH;
+			return -1;
+		}
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+int target_write(const struct target *target, uint64_t address, const void *buf, size_t size)
+{
+	ssize_t n = pwrite(target->mem, buf, size, (off_t)address);
+
+	return n == (ssize_t)size ? 0 : -1;
+}
+
+int target_refresh(struct target *target)
+{
+	return target_read(target, target->control, &target->state, sizeof(target->state));
+}
+
+bool target_is_alive(const struct target *target)
+{
+	return kill(target->pid, 0) == 0 || errno == EPERM;
+}
+
+static int check(struct target *target, bool quiet)
+{
+	if (target_refresh(target) != 0)
+		return quiet ? -1 :
+			       say("process %d: its memory can't be read: %s", target->pid,
+				   strerror(errno));
+	if (target->state.magic != TRACE_MAGIC)
+		return quiet ? -1 :
+			       say("process %d: the library is there but has not started yet: try "
+				   "again",
+				   target->pid);
+	if (target->state.version != TRACE_VERSION || target->state.bytes != sizeof(target->state))
+		return say("process %d runs another version of libkmalloc: use the kmem that came "
+			   "with it",
+			   target->pid);
+	return 0;
+}
+
+int target_open(struct target *target, pid_t pid, bool quiet)
+{
+	char name[64];
+
+	*target = (struct target){ .pid = pid, .mem = -1 };
+	elf_version(EV_CURRENT);
+	snprintf(name, sizeof(name), "/proc/%d/mem", pid);
+	target->mem = open(name, O_RDWR | O_CLOEXEC);
+	if (target->mem < 0) {
+		if (quiet)
+			return -1;
+		if (errno == ENOENT)
+			return say("there is no process %d", pid);
+		return say("process %d can't be looked into: %s (its owner or root may, see "
+			   "ptrace(2))",
+			   pid, strerror(errno));
+	}
+	target->control = find_control(pid);
+	if (!target->control) {
+		target_close(target);
+		return quiet ? -1 :
+			       say("process %d does not run libkmalloc: start it with LD_PRELOAD, or "
+				   "tools/run",
+				   pid);
+	}
+	if (check(target, quiet) != 0) {
+		target_close(target);
+		return -1;
+	}
+	return 0;
+}
+
+void target_close(struct target *target)
+{
+	if (target->mem >= 0)
+		close(target->mem);
+	target->mem = -1;
+}
+
+int target_divert(struct target *target)
+{
+	static const uint64_t zeros[512];
+	uint64_t left = target->state.nr_hit, at = target->state.hit_table;
+
+	/* beyond the CPUs that there are, entries are 0: they are not even mapped */
+	while (left) {
+		uint64_t entries[512];
+		size_t n = left < 512 ? left : 512;
+
+		if (target_read(target, at, entries, n * sizeof(*entries)) != 0)
+			return -1;
+		if (memcmp(entries, zeros, n * sizeof(*entries)) != 0 &&
+		    target_write(target, at, zeros, n * sizeof(*entries)) != 0)
+			return -1;
+		left -= n;
+		at += n * sizeof(*entries);
+	}
+	return 0;
+}
+
+int target_trace(struct target *target, const struct target_wish *wish)
+{
+	uint8_t divert = 1; /* until it has seen the wish, even if that is to trace no more */
+
+	if (target_refresh(target) != 0 || TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
+	    TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
+	    TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
+	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
+	    TARGET_WRITE_FIELD(target, generation, target->state.generation + 1) != 0)
+		return -1;
+	return target_write(target, target->state.divert, &divert, 1) == 0 ? target_divert(target) :
+									     -1;
+}
+
+int target_pause(struct target *target)
+{
+	return TARGET_WRITE_FIELD(target, mode, TRACE_OFF);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* view.c - what the commands that show a recording have in common. */
+#include "view.h"
+
+#include "commands.h"
+#include "say.h"
+
+#include <math.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_FROM = 512, KEY_TO, KEY_MIN, KEY_MAX, KEY_THREAD, KEY_FUNCTION, KEY_JSON };
+
+static const struct argp_option options[] = {
+	{ "input", 'i', "FILE", 0, "the recording (default " RECORDING_DEFAULT ")", 10 },
+	{ "from", KEY_FROM, "SECONDS", 0, "allocations from then on", 11 },
+	{ "to", KEY_TO, "SECONDS", 0, "allocations before", 11 },
+	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes", 11 },
+	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes", 11 },
+	{ "thread", KEY_THREAD, "TID", 0, "of this thread", 11 },
+	{ "function", KEY_FUNCTION, "REGEX", 0, "by functions with such a name", 11 },
+	{ "json", KEY_JSON, NULL, 0, "for a script to read", 12 },
+	{ 0 },
+};
+
+static uint64_t seconds_as_ns(struct argp_state *state, const char *name, const char *text)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	if (end == text || *end || !(value >= 0) || value > 1e9)
+		argp_error(state, "%s wants seconds, not '%s'", name, text);
+	return (uint64_t)(value * 1e9);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct view *view = state->input;
+
+	switch (key) {
+	case 'i':
+		view->path = arg;
+		break;
+	case KEY_FROM:
+		view->filter.from_ns = seconds_as_ns(state, "--from", arg);
+		break;
+	case KEY_TO:
+		view->filter.to_ns = seconds_as_ns(state, "--to", arg);
+		break;
+	case KEY_MIN:
+		view->filter.min_bytes = option_number(state, "--min-size", arg, 0, UINT64_MAX / 2);
+		break;
+	case KEY_MAX:
+		view->filter.max_bytes = option_number(state, "--max-size", arg, 1, UINT64_MAX / 2);
+		break;
+	case KEY_THREAD:
+		view->filter.tid = (uint32_t)option_number(state, "--thread", arg, 1, UINT32_MAX);
+		break;
+	case KEY_FUNCTION:
+		view->function = arg;
+		break;
+	case KEY_JSON:
+		view->json = true;
+		break;
+	case ARGP_KEY_ARG:
+		if (state->arg_num)
+			return ARGP_ERR_UNKNOWN;
+		view->path = arg;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+const struct argp view_argp = { options, parse, NULL, NULL, NULL, NULL, NULL };
+
+bool view_load(struct view *view)
+{
+	view->reader = recording_open(view->path ? view->path : RECORDING_DEFAULT);
+	if (!view->reader)
+		return false;
+	model_play(&view->model, view->reader, &view->filter);
+	view->symbols = symbols_open(recording_maps(view->reader));
+	return true;
+}
+
+void view_free(struct view *view)
+{
+	model_free(&view->model);
+	symbols_close(view->symbols);
+	recording_reader_close(view->reader);
+}
+
+bool view_wants_site(struct view *view, const struct site *site)
+{
+	static regex_t regex;
+	static const char *compiled;
+	struct frame frames[FRAMES_MAX];
+	size_t count;
+
+	if (!view->function)
+		return true;
+	if (compiled != view->function) {
+		if (regcomp(&regex, view->function, REG_EXTENDED | REG_NOSUB) != 0)
+			give_up("--function: '%s' is no regular expression", view->function);
+		compiled = view->function;
+	}
+	count = symbols_frames(view->symbols, site->address, frames);
+	for (size_t i = 0; i < count; i++)
+		if (frames[i].function && regexec(&regex, frames[i].function, 0, NULL, 0) == 0)
+			return true;
+	return false;
+}
+
+void view_notes(const struct view *view)
+{
+	uint64_t lost = recording_lost(view->reader);
+
+	if (lost)
+		say("%lu events were lost while recording: numbers are too small, and what seems live may "
+		    "have been freed",
+		    lost);
+	if (view->model.sampled)
+		say("a sampled recording: numbers are estimates, from %lu samples",
+		    view->model.sum.events);
+}
+
+const char *human_bytes(double bytes, char buf[32])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	unsigned unit = 0;
+
+	while (fabs(bytes) >= 1024 && unit < 4) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(buf, 32, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+	return buf;
+}
+
+const char *human_ns(double ns, char buf[32])
+{
+	static const char *const units[] = { "ns", "us", "ms", "s" };
+	unsigned unit = 0;
+
+	while (ns >= 1000 && unit < 3) {
+		ns /= 1000;
+		unit++;
+	}
+	snprintf(buf, 32, unit ? "%.1f %s" : "%.0f %s", ns, units[unit]);
+	return buf;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* view.h - what the commands that show a recording have in common: its file, filters, and names. */
+#ifndef KMEM_VIEW_H
+#define KMEM_VIEW_H
+
+#include "model.h"
+#include "recording.h"
+#include "symbols.h"
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct view {
+	/* from the command line */
+	const char *path;
+	struct model_filter filter;
+	const char *function; /* a regular expression; NULL: all */
+	bool json;
+	/* from view_load() */
+	struct reader *reader;
+	struct model model;
+	struct symbols *symbols;
+};
+
+/* The options of all of them; its input is a struct view. */
+extern const struct argp view_argp;
+
+/* Read all of it. False: said why. */
+bool view_load(struct view *view);
+void view_free(struct view *view);
+/* Does the filter for functions let this site through? */
+bool view_wants_site(struct view *view, const struct site *site);
+/* What has to be known about the numbers: lost events, a cut file. To standard error. */
+void view_notes(const struct view *view);
+
+/* "1.2 MiB", in buf. */
+const char *human_bytes(double bytes, char buf[32]);
+/* "1.2 ms", in buf. */
+const char *human_ns(double ns, char buf[32]);
+
+#endif
