@@ -144,6 +144,7 @@ static cold_path void free_deferred(gfp_t gfp)
  */
 void kvmalloc_poll_deferred(gfp_t gfp)
 {
+	observe_poll_probes();
 	if (unlikely(atomic_load_explicit(&deferred, memory_order_relaxed)) && !lock_in_atomic())
 		free_deferred(gfp);
 	if (!gfpflags_allow_blocking(gfp))
@@ -157,9 +158,9 @@ void kvmalloc_poll_deferred(gfp_t gfp)
 
 static void free_slow(void *ptr, gfp_t gfp, const void *caller)
 {
+	kvmalloc_poll_deferred(gfp);
 	if (observed())
 		observe_free(ptr, gfp, caller);
-	kvmalloc_poll_deferred(gfp);
 	free_any(ptr, gfp);
 }
 

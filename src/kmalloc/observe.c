@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * observe.c - calls become events, and counts.
+ * observe.c - calls become events, probes, and counts.
  *
  * The kernel's counterparts are the trace_kmalloc() and so on in mm/slub.c, with its names: malloc() and its like are
  * kmalloc up to KMALLOC_MAX_SIZE and vmalloc above it, free() is kfree or vfree, new and delete too. Differences: an area is an
@@ -11,7 +11,12 @@
  * nobody else's.
  *
  * Sampling: what is sampled comes from caches of its own (kmalloc_caches.c), or is an area with a mark. So its free
- * is known for what it is, however much later, and no other free is looked at.
+ * is known for what it is, however much later, and no other free is looked at. Recordings and listeners of otel_memory
+ * share the samples: who comes late may hear of a free of what was sampled for another.
+ *
+ * Probes: a listener raises a semaphore and does nothing else, so it is noticed by the next miss (observe_poll_probes()),
+ * which diverts all CPUs; when the last one has gone they are given back. What a thread takes from its sheaves before
+ * that miss is not told of. A listener that is there before the program starts hears of everything.
  *
  * No state, no locks; any context.
  */
@@ -21,6 +26,7 @@
 #include "kmalloc/kmalloc_caches.h"
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/reserve.h"
+#include "kmalloc/start.h"
 #include "kmalloc/stat.h"
 #include "lib/param.h"
 #include "vmalloc/vmalloc.h"
@@ -53,6 +59,73 @@ static enum trace_type alloc_type(const struct kmem_cache *cache)
 	return cache->flags & KMEM_CACHE_PROGRAM ? TRACE_KMEM_CACHE_ALLOC : TRACE_KMALLOC;
 }
 
+cold_path void observe_probes(void)
+{
+	bool armed = probes_armed() != 0;
+
+	/* before the start there is nothing to divert; it looks by itself */
+	if (armed ==
+		    (__atomic_load_n(&percpu.divert[PERCPU_DIVERT_PROBE], __ATOMIC_RELAXED) != 0) ||
+	    percpu_is_vfork_child() ||
+	    atomic_load_explicit(&start_state, memory_order_acquire) != START_DONE)
+		return;
+	/* a later miss does it, if this one can't */
+	percpu_try_divert(PERCPU_DIVERT_PROBE, armed);
+}
+
+/* Are samples wanted? */
+static bool samples(void)
+{
+	return trace_mode() == TRACE_SAMPLE || probe_is_armed(PROBE_OTEL_ALLOC);
+}
+
+/* The allocation is one of the samples: its object is from a cache of those, or an area that is marked as one now. */
+static bool sample_alloc(const void *object, const struct kmem_cache *cache, bool area, size_t size)
+{
+	if (!samples())
+		return false;
+	if (!area)
+		return cache && cache->flags & KMEM_CACHE_SAMPLED;
+	if (!trace_sample(size))
+		return false;
+	vmalloc_mark_sampled(object, true);
+	return true;
+}
+
+/* The free of a sample; once: realloc() may let an area be that was told of as freed. */
+static bool sample_free(const void *ptr, const struct kmem_cache *cache)
+{
+	if (cache)
+		return cache->flags & KMEM_CACHE_SAMPLED;
+	if (!vmalloc_is_sampled(ptr))
+		return false;
+	vmalloc_mark_sampled(ptr, false);
+	return true;
+}
+
+static bool is_told_of(bool sample)
+{
+	return trace_mode() == TRACE_ALL || (trace_mode() == TRACE_SAMPLE && sample);
+}
+
+static cold_path void tell_probes(const struct trace_event *event, const struct kmem_cache *cache,
+				  bool is_alloc, bool sample)
+{
+	size_t mean = __atomic_load_n(&trace_control.want_sample_bytes, __ATOMIC_RELAXED);
+	double weight;
+
+	if (sample && is_alloc) {
+		weight = trace_weight((double)event->bytes_req, (double)mean);
+		probe_otel_alloc(event->ptr, event->bytes_req, (size_t)(weight + 0.5));
+	} else if (sample) {
+		probe_otel_free(event->ptr);
+	}
+	probe_event(event, cache ? cache->name : NULL,
+		    !is_alloc ? 0 :
+		    cache     ? cache->size :
+				kvmalloc_size(event->ptr));
+}
+
 void observe_alloc(const void *object, const struct kmem_cache *cache, size_t size, gfp_t gfp,
 		   const void *caller)
 {
@@ -66,25 +139,18 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		.gfp = gfp,
 	};
 
+	bool sample;
+
 	if (params.stat && cache)
 		stat_count_alloc(cache->index, size);
 	if (percpu_is_vfork_child())
 		return;
 	poll(gfp);
-	switch (trace_mode()) {
-	case TRACE_ALL:
+	sample = sample_alloc(object, cache, area, size);
+	if (is_told_of(sample))
 		trace_write(&event);
-		break;
-	case TRACE_SAMPLE:
-		if (area ? !trace_sample(size) : !cache || !(cache->flags & KMEM_CACHE_SAMPLED))
-			break;
-		if (area)
-			vmalloc_mark_sampled(object);
-		trace_write(&event);
-		break;
-	default:
-		break;
-	}
+	if (unlikely(probes_armed()))
+		tell_probes(&event, cache, true, sample);
 }
 
 /* What kind of free that is; TRACE_NONE: of nothing that is ours. */
@@ -97,34 +163,33 @@ static enum trace_type free_type(const void *ptr, const struct kmem_cache *cache
 	return ptr && kvmalloc_size(ptr) ? TRACE_KFREE : TRACE_NONE;
 }
 
-static bool is_told_of(const void *ptr, const struct kmem_cache *cache)
-{
-	if (trace_mode() != TRACE_SAMPLE)
-		return trace_mode() == TRACE_ALL;
-	return cache ? (cache->flags & KMEM_CACHE_SAMPLED) != 0 : vmalloc_is_sampled(ptr);
-}
-
 void observe_free(const void *ptr, gfp_t gfp, const void *caller)
 {
 	const struct kmem_cache *cache = virt_to_cache(ptr);
 	struct trace_event event = { .ptr = ptr, .call_site = caller, .gfp = gfp };
+	bool sample;
 
 	if (params.stat)
 		stat_count_free(page_owner(ptr));
 	if (percpu_is_vfork_child())
 		return;
 	poll(gfp);
-	if (!is_told_of(ptr, cache))
+	sample = sample_free(ptr, cache);
+	if (!is_told_of(sample) && !probes_armed())
 		return;
 	event.type = free_type(ptr, cache);
 	event.cache = cache ? cache->id : 0;
-	if (event.type != TRACE_NONE)
+	if (event.type == TRACE_NONE)
+		return;
+	if (is_told_of(sample))
 		trace_write(&event);
+	if (unlikely(probes_armed()))
+		tell_probes(&event, cache, false, sample);
 }
 
 struct kmem_cache *observe_sampled_cache(unsigned index, size_t size, gfp_t gfp)
 {
-	if (likely(trace_mode() != TRACE_SAMPLE) || percpu_is_vfork_child() || !trace_sample(size))
+	if (likely(!samples()) || percpu_is_vfork_child() || !trace_sample(size))
 		return NULL;
 	return kmalloc_cache_of_kind(KMALLOC_SAMPLED, index, gfp);
 }

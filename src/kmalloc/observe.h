@@ -6,12 +6,23 @@
 #define KMALLOC_OBSERVE_H
 
 #include "slab/kmem_cache.h"
-#include "trace/trace.h"
+#include "trace/probes.h"
 
 /* Are all calls on the slow path now, because somebody wants to know of them? */
 static always_inline bool observed(void)
 {
 	return unlikely(percpu_diverted());
+}
+
+/* Somebody listens to probes, or did: divert all calls, or no longer. */
+void observe_probes(void);
+
+/* On each miss, so that a listener is noticed. */
+static always_inline void observe_poll_probes(void)
+{
+	if (unlikely(probes_armed() |
+		     __atomic_load_n(&percpu.divert[PERCPU_DIVERT_PROBE], __ATOMIC_RELAXED)))
+		observe_probes();
 }
 
 /*

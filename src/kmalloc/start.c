@@ -48,6 +48,7 @@
 #include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
 #include "trace/layout.h"
+#include "trace/probes.h"
 #include "trace/trace.h"
 #include "vmalloc/vmalloc.h"
 
@@ -141,6 +142,9 @@ static void start_trace(void)
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
 		percpu_divert(PERCPU_DIVERT_TRACE, true);
+	/* who listened before the program began hears of everything */
+	if (probes_armed())
+		percpu_divert(PERCPU_DIVERT_PROBE, true);
 }
 
 /* Rooms from the bottom up; the shrinker that is registered last is called first. */

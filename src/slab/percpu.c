@@ -588,9 +588,9 @@ bool percpu_drain_idle_slot(size_t slot, struct slab_sheaf **list)
 	return true;
 }
 
-void percpu_divert(enum percpu_diverter who, bool on)
+static void divert_locked(enum percpu_diverter who, bool on)
 {
-	lock_acquire(&percpu_lock);
+	lock_assert_held(&percpu_lock);
 	__atomic_store_n(&percpu.divert[who], on, __ATOMIC_SEQ_CST);
 	for (unsigned index = 0; index < nr_areas; index++) {
 		if (percpu_diverted())
@@ -598,7 +598,22 @@ void percpu_divert(enum percpu_diverter who, bool on)
 		else if (areas[index])
 			publish_locked(index);
 	}
+}
+
+void percpu_divert(enum percpu_diverter who, bool on)
+{
+	lock_acquire(&percpu_lock);
+	divert_locked(who, on);
 	lock_release(&percpu_lock);
+}
+
+bool percpu_try_divert(enum percpu_diverter who, bool on)
+{
+	if (!lock_try(&percpu_lock))
+		return false;
+	divert_locked(who, on);
+	lock_release(&percpu_lock);
+	return true;
 }
 
 bool percpu_is_vfork_child(void)

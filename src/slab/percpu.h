@@ -34,7 +34,10 @@ struct percpu {
 	uintptr_t empty[PERCPU_WORDS]; /* the shared all-empty area; never written after start-up */
 	uintptr_t hit[RSEQ_NR_CPUS];   /* offsets of the areas from `empty` */
 	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
-	uint8_t divert[2];		 /* by enum percpu_diverter: entries of `hit` stay 0 */
+	union {
+		uint8_t divert[4]; /* by enum percpu_diverter: entries of `hit` stay 0 */
+		uint32_t diverted; /* all of them */
+	};
 };
 
 extern struct percpu percpu hidden;
@@ -115,14 +118,16 @@ uintptr_t *percpu_area(unsigned index);
 enum percpu_diverter {
 	PERCPU_DIVERT_STAT,
 	PERCPU_DIVERT_TRACE, /* another process may write it, and the entries of `hit`: see trace/format.h */
+	PERCPU_DIVERT_PROBE, /* somebody listens to a probe */
 };
 
 void percpu_divert(enum percpu_diverter who, bool on);
+/* The same, without waiting. False: not now, and nothing done. */
+bool percpu_try_divert(enum percpu_diverter who, bool on);
 
 static inline bool percpu_diverted(void)
 {
-	return __atomic_load_n(&percpu.divert[PERCPU_DIVERT_STAT], __ATOMIC_RELAXED) ||
-	       __atomic_load_n(&percpu.divert[PERCPU_DIVERT_TRACE], __ATOMIC_RELAXED);
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) != 0;
 }
 
 /* Is this a child of vfork, which must not touch what belongs to a CPU? */

@@ -40,6 +40,7 @@
 #include "lib/valid.h"
 #include "page/meta.h"
 #include "page/zone_dma.h"
+#include "slab/observe.h"
 #include "slab/valid.h"
 
 #define OWN_WORDS 2 /* of bitmap that fit into struct page */
@@ -86,14 +87,21 @@ _Atomic uint64_t *slab_deferred_words(const struct kmem_cache *cache, const stru
 /* From the zone that the cache's flags name. */
 static struct page *take_pages(const struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 {
+	struct page *page;
+
 	*zeroed = false;
 	if (unlikely(cache->flags & KMEM_CACHE_DMA))
-		return zone_dma_alloc(cache->order, gfp);
-	return page_alloc(cache->order, gfp, zeroed);
+		page = zone_dma_alloc(cache->order, gfp);
+	else
+		page = page_alloc(cache->order, gfp, zeroed);
+	if (likely(page))
+		slab_observe_pages(TRACE_MM_PAGE_ALLOC, page, gfp);
+	return page;
 }
 
 static void put_pages(const struct kmem_cache *cache, struct page *page, gfp_t gfp)
 {
+	slab_observe_pages(TRACE_MM_PAGE_FREE, page, gfp);
 	if (unlikely(cache->flags & KMEM_CACHE_DMA))
 		zone_dma_free(page);
 	else
@@ -251,6 +259,7 @@ unsigned slab_refill(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t g
 
 	for (unsigned i = n; i-- > 0;)
 		*sheaf->top++ = batch[i];
+	slab_observe_objects(TRACE_SLAB_REFILL, cache, n, gfp);
 	return n;
 }
 
@@ -258,7 +267,10 @@ void *slab_alloc_one(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 {
 	void *object;
 
-	return take_batch(cache, &object, 1, gfp, zeroed) ? object : NULL;
+	if (!take_batch(cache, &object, 1, gfp, zeroed))
+		return NULL;
+	slab_observe_objects(TRACE_SLAB_REFILL, cache, 1, gfp);
+	return object;
 }
 
 bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr)
@@ -317,6 +329,7 @@ bool slab_flush(struct kmem_cache *cache, void *const *objects, unsigned n, gfp_
 	}
 	cache->nr_inuse -= n;
 	lock_release(&cache->lock);
+	slab_observe_objects(TRACE_SLAB_FLUSH, cache, n, gfp);
 	for (unsigned i = 0; i < nr_gone; i++)
 		slab_destroy(cache, gone[i], gfp);
 	return true;

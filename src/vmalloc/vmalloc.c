@@ -487,12 +487,12 @@ void vmalloc_mark(const void *ptr)
 		area->marked = true;
 }
 
-void vmalloc_mark_sampled(const void *ptr)
+void vmalloc_mark_sampled(const void *ptr, bool sampled)
 {
 	struct vmap_area *area = vmalloc_lookup(ptr);
 
 	if (likely(area))
-		area->sampled = true;
+		area->sampled = sampled;
 }
 
 bool vmalloc_is_sampled(const void *ptr)

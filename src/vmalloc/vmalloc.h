@@ -38,7 +38,7 @@ size_t vmalloc_size(const void *ptr);
 void vmalloc_mark(const void *ptr);
 bool vmalloc_is_marked(const void *ptr);
 /* The same for one whose allocation a trace told of. */
-void vmalloc_mark_sampled(const void *ptr);
+void vmalloc_mark_sampled(const void *ptr, bool sampled);
 bool vmalloc_is_sampled(const void *ptr);
 /* A live area without an owner, of so many bytes (whole pages), was charged to the group. */
 void vmalloc_set_owner(const void *ptr, const struct mem_cgroup *group, size_t bytes);

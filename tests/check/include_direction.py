@@ -24,7 +24,7 @@ import sys
 ALLOWED = {
     "interpose": {"kmalloc", "os", "trace", "debug"},
     "kmalloc": {"slab", "vmalloc", "page", "trace", "debug"},
-    "slab": {"page", "os"},
+    "slab": {"page", "os", "trace"},
     "vmalloc": {"page", "os"},
     "page": {"os"},
     "trace": {"os"},

@@ -54,6 +54,12 @@ static const char *gfp_text(uint32_t gfp, char buf[256])
 	return buf;
 }
 
+/* In pages of 4 KiB, of which a block has a power of two. */
+static int page_order(uint64_t bytes)
+{
+	return bytes >> 12 ? 63 - __builtin_clzl(bytes >> 12) : 0;
+}
+
 static void print_event(struct view *view, const struct event *event)
 {
 	uint64_t ns = recording_ns(view->reader, event->when);
@@ -81,6 +87,17 @@ static void print_event(struct view *view, const struct event *event)
 	case TRACE_KMEM_CACHE_FREE:
 		printf("call_site=%s ptr=0x%lx name=%s\n", site, event->ptr,
 		       cache ? cache->name : "?");
+		break;
+	case TRACE_MM_PAGE_ALLOC:
+		printf("page=0x%lx order=%d gfp_flags=%s\n", event->ptr, page_order(event->req),
+		       gfp_text(event->gfp, gfp));
+		break;
+	case TRACE_MM_PAGE_FREE:
+		printf("page=0x%lx order=%d\n", event->ptr, page_order(event->req));
+		break;
+	case TRACE_SLAB_REFILL:
+	case TRACE_SLAB_FLUSH:
+		printf("name=%s count=%lu\n", cache ? cache->name : "?", event->req);
 		break;
 	default:
 		printf("call_site=%s ptr=0x%lx\n", site, event->ptr);
