@@ -36,6 +36,7 @@
  */
 #include "kmalloc/start.h"
 
+#include "kmalloc/places.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/size_class.h"
 #include "kmalloc/stat.h"
@@ -138,6 +139,7 @@ static void start_trace(void)
 	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
 	trace_control.caches = (uintptr_t)&kmem_cache_first;
 	trace_control.layout = TRACE_LAYOUT;
+	trace_control.places = (uintptr_t)places();
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
 		percpu_divert(PERCPU_DIVERT_TRACE, true);

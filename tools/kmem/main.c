@@ -27,6 +27,8 @@ static const struct {
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
 	{ "status", command_status, "what the library does in a process, and how much it holds" },
+	{ "vmallocinfo", command_vmallocinfo,
+	  "the large areas of a process, as /proc/vmallocinfo" },
 	{ "trim", command_trim, "have a process give back what is free" },
 };
 
@@ -36,7 +38,7 @@ static void usage(FILE *out)
 {
 	fprintf(out, "usage: kmem COMMAND [OPTIONS...]\n\n");
 	for (size_t i = 0; i < NR_COMMANDS; i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+		fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n`kmem COMMAND --help` tells a command's options.\n");
 }
 
