@@ -3,7 +3,7 @@
  * places.c - tell who looks from outside where things are.
  *
  * The kernel's counterpart is vmcoreinfo: a list of addresses by which a debugger finds its way in another's memory. Here the
- * reader is `kmem` (tools/kmem/remote.h), which knows the structs, as it is built from the same headers (trace/layout.h).
+ * reader is `kmem` (tools/kmem/remote.h), which knows the structs, as it is built from the same headers (kmalloc/layout.h).
  *
  * Written once, at the start, before the control block is made known (trace_init()). No locks.
  */

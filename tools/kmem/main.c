@@ -25,6 +25,7 @@ static const struct {
 	{ "stat", command_stat,
 	  "a recording's totals, by call site and by size, as perf kmem stat" },
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
+	{ "leaks", command_leaks, "what a process has lost, or a recording's program never freed" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
 	{ "status", command_status, "what the library does in a process, and how much it holds" },
 	{ "vmallocinfo", command_vmallocinfo,

@@ -2,8 +2,8 @@
 /* remote.c - read the library's structs in another process: its caches, strings, and counts. */
 #include "remote.h"
 
+#include "kmalloc/layout.h"
 #include "say.h"
-#include "trace/layout.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -4,8 +4,8 @@
  *
  * It mixes the size of each struct that is read from outside, and the offset of its last field that is.
  */
-#ifndef TRACE_LAYOUT_H
-#define TRACE_LAYOUT_H
+#ifndef KMALLOC_LAYOUT_H
+#define KMALLOC_LAYOUT_H
 
 #include "lib/param.h"
 #include "page/page_internal.h"
