@@ -125,6 +125,11 @@ void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg)
 	}
 }
 
+const void *kvmalloc_deferred_place(void)
+{
+	return &deferred;
+}
+
 static cold_path void free_deferred(gfp_t gfp)
 {
 	void *ptr = atomic_exchange_explicit(&deferred, NULL, memory_order_acquire);

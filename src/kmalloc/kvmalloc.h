@@ -84,6 +84,8 @@ size_t kvmalloc_size(const void *ptr);
  * locks held and the per-CPU areas stopped: then whoever takes the list meanwhile gets no further.
  */
 void kvmalloc_walk_deferred(bool (*visit)(void *ptr, void *arg), void *arg);
+/* Where that list's head is, for who reads it from outside. */
+const void *kvmalloc_deferred_place(void);
 
 /* Bring everything free back to the system; true if anything was there. */
 bool kmalloc_trim(void);

@@ -36,6 +36,8 @@
  */
 #include "kmalloc/start.h"
 
+#include "kmalloc/layout.h"
+#include "kmalloc/places.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/size_class.h"
 #include "kmalloc/stat.h"
@@ -47,7 +49,6 @@
 #include "page/page.h"
 #include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
-#include "trace/layout.h"
 #include "trace/probes.h"
 #include "trace/trace.h"
 #include "vmalloc/vmalloc.h"
@@ -139,6 +140,7 @@ static void start_trace(void)
 	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
 	trace_control.caches = (uintptr_t)&kmem_cache_first;
 	trace_control.layout = TRACE_LAYOUT;
+	trace_control.places = (uintptr_t)places();
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
 		percpu_divert(PERCPU_DIVERT_TRACE, true);

@@ -184,3 +184,9 @@ void page_account(struct page_account *account, void (*slab)(const struct page *
 	count_lists(account);
 	count_meta(account);
 }
+
+void page_places(struct page_places *places)
+{
+	zone_places(places);
+	meta_places(places);
+}

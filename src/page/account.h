@@ -32,6 +32,14 @@ struct page_account {
 	size_t meta_used;   /* the rest: pieces handed out */
 };
 
+/* Where these counters are, for who reads them from outside. */
+struct page_places {
+	const size_t *free_dirty, *free_clean, *nr_online, *purged, *meta_mapped;
+	const void *meta_regions; /* a struct meta_region * */
+};
+
+void page_places(struct page_places *places);
+
 /*
  * Takes the account; each slab is shown to `slab` too, in the same walk: slabs are made and
  * taken apart without a lock, so a second walk might find others.

@@ -30,6 +30,7 @@
 #include "lib/param.h"
 #include "lib/valid.h"
 #include "os/os.h"
+#include "page/account.h"
 #include "page/meta.h"
 #include "page/page_internal.h"
 #include "page/reclaim.h"
@@ -405,4 +406,12 @@ void zone_view(struct zone_view *view)
 	view->offline = &offline;
 	view->nr_online = nr_online;
 	view->deferred = atomic_load_explicit(&deferred, memory_order_acquire);
+}
+
+void zone_places(struct page_places *places)
+{
+	places->free_dirty = &area_of(PAGE_DIRTY)->bytes;
+	places->free_clean = &area_of(PAGE_CLEAN)->bytes;
+	places->nr_online = &nr_online;
+	places->purged = &purged_bytes;
 }

@@ -29,6 +29,7 @@
 #include "lib/param.h"
 #include "lib/valid.h"
 #include "os/os.h"
+#include "page/account.h"
 #include "page/page_internal.h"
 #include "page/valid.h"
 
@@ -192,4 +193,10 @@ void meta_view(struct meta_view *view)
 	view->mapped = mapped;
 	for (unsigned pool = 0; pool < NR_POOLS; pool++)
 		view->deferred[pool] = atomic_load_explicit(&deferred[pool], memory_order_acquire);
+}
+
+void meta_places(struct page_places *places)
+{
+	places->meta_mapped = &mapped;
+	places->meta_regions = &regions;
 }

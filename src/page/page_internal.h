@@ -29,6 +29,11 @@ struct zone_view {
 };
 
 void zone_view(struct zone_view *view);
+
+struct page_places;
+/* Each its own part, for page_places(). */
+void zone_places(struct page_places *places);
+void meta_places(struct page_places *places);
 /* The lock under which a view is to be taken. */
 struct lock *zone_view_lock(void);
 

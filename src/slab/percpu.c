@@ -626,6 +626,12 @@ unsigned percpu_nr_areas(void)
 	return __atomic_load_n(&nr_areas, __ATOMIC_RELAXED);
 }
 
+void percpu_places(const uintptr_t **offsets, const unsigned **number)
+{
+	*offsets = areas;
+	*number = &nr_areas;
+}
+
 void percpu_vfork_child(void)
 {
 	unsigned index;

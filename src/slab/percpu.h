@@ -134,6 +134,8 @@ static inline bool percpu_diverted(void)
 bool percpu_is_vfork_child(void);
 /* Areas in use, for statistics. */
 unsigned percpu_nr_areas(void);
+/* Where the offsets of all areas, and their number, are kept, for who reads them from outside. */
+void percpu_places(const uintptr_t **offsets, const unsigned **number);
 
 /* Around vfork; the child calls _child first of all, the parent _parent. */
 void percpu_vfork_child(void);

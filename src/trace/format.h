@@ -124,6 +124,42 @@ struct trace_control {
 	uint64_t divert; /* address of a byte; not 0: entries of hit_table stay 0 */
 	uint64_t caches; /* address of the pointer to the newest struct kmem_cache */
 	uint64_t layout; /* changes with the structs that `kmem` looks into */
+	uint64_t places; /* address of a struct trace_places */
+};
+
+/*
+ * Where the library keeps what it knows of itself: addresses in its process, constant from the start on. What is there is
+ * read while the process runs: a reader follows nothing that it has not checked.
+ */
+struct trace_places {
+	uint64_t version;     /* a string: the library's */
+	uint64_t mode_name;   /* a string: what the per-CPU areas are found by */
+	uint64_t mode_reason; /* a string: why */
+	uint64_t params;      /* struct params */
+
+	uint64_t kmem_caches; /* struct kmem_cache[KMEM_CACHES_MAX] */
+	uint64_t percpu;      /* struct percpu: offsets of areas count from here */
+	uint64_t areas;	      /* uintptr_t[]: the offset of each CPU's area; 0: none */
+	uint64_t nr_areas;    /* unsigned */
+	uint64_t deferred;    /* void *: freed objects that wait, linked by their first word */
+
+	uint64_t window;     /* struct page_window */
+	uint64_t free_dirty; /* size_t: bytes */
+	uint64_t free_clean; /* size_t: bytes */
+	uint64_t nr_online;  /* size_t: sections */
+	uint64_t purged;     /* size_t: bytes given back */
+
+	uint64_t meta_mapped;  /* size_t: bytes */
+	uint64_t meta_regions; /* struct meta_region *: the newest */
+
+	uint64_t vmap_base;	  /* uintptr_t */
+	uint64_t vmap_top;	  /* uintptr_t */
+	uint64_t vmap_leaves;	  /* struct vmap_area **[nr_leaves] */
+	uint64_t nr_leaves;	  /* the number itself */
+	uint64_t leaf_bytes;	  /* the number itself: of a leaf, not of the window */
+	uint64_t vmap_lazy_bytes; /* size_t */
+	uint64_t vmap_nr_lazy;	  /* size_t */
+	uint64_t vmalloc_counts;  /* struct vmalloc_counts */
 };
 
 /* The bytes that an allocation stands for that was sampled. */

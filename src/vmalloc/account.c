@@ -48,3 +48,20 @@ void vmalloc_account(struct vmalloc_account *account)
 	account->mapped = vmalloc_counts.bytes + vmap_lazy_bytes + account->lazy_clean +
 			  account->lost - account->gaps;
 }
+
+void vmalloc_places(struct vmalloc_places *places)
+{
+	struct vmap_view view;
+
+	vmap_view(&view);
+	*places = (struct vmalloc_places){
+		.base = &vmap_base,
+		.top = &vmap_top,
+		.leaves = view.leaves,
+		.nr_leaves = view.nr_leaves,
+		.leaf_bytes = view.leaf_bytes,
+		.lazy_bytes = &vmap_lazy_bytes,
+		.nr_lazy = &vmap_nr_lazy,
+		.counts = &vmalloc_counts,
+	};
+}

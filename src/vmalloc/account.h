@@ -26,4 +26,16 @@ struct vmalloc_account {
 
 void vmalloc_account(struct vmalloc_account *account);
 
+/* Where the room keeps its areas and its counts, for who reads them from outside. */
+struct vmalloc_places {
+	const uintptr_t *base, *top;
+	const void *leaves; /* struct vmap_area **[nr_leaves] */
+	size_t nr_leaves;
+	size_t leaf_bytes; /* of a leaf, not of the window */
+	const size_t *lazy_bytes, *nr_lazy;
+	const void *counts; /* struct vmalloc_counts */
+};
+
+void vmalloc_places(struct vmalloc_places *places);
+
 #endif

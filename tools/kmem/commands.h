@@ -16,7 +16,9 @@ int command_report(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_script(int argc, char **argv);
 int command_slabinfo(int argc, char **argv);
+int command_leaks(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_trim(int argc, char **argv);
+int command_vmallocinfo(int argc, char **argv);
 
 #endif

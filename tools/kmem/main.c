@@ -25,8 +25,11 @@ static const struct {
 	{ "stat", command_stat,
 	  "a recording's totals, by call site and by size, as perf kmem stat" },
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
+	{ "leaks", command_leaks, "what a process has lost, or a recording's program never freed" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
 	{ "status", command_status, "what the library does in a process, and how much it holds" },
+	{ "vmallocinfo", command_vmallocinfo,
+	  "the large areas of a process, as /proc/vmallocinfo" },
 	{ "trim", command_trim, "have a process give back what is free" },
 };
 
@@ -36,7 +39,7 @@ static void usage(FILE *out)
 {
 	fprintf(out, "usage: kmem COMMAND [OPTIONS...]\n\n");
 	for (size_t i = 0; i < NR_COMMANDS; i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+		fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n`kmem COMMAND --help` tells a command's options.\n");
 }
 
