@@ -83,8 +83,10 @@ struct trace_ring {
 		limit; /* the head may not pass it; by the reader, UINT64_MAX for TRACE_OVERWRITE */
 	uint64_t mask; /* events - 1 */
 	uint64_t lost; /* events that found no room; any thread, atomically */
-	uint64_t busy; /* locked mode: somebody writes */
-	uint64_t index; /* of the CPU, as the library counts */
+	uint64_t busy; /* locked mode: the thread that writes; 0: none */
+	uint64_t index;	     /* of the CPU, as the library counts */
+	uint64_t full_limit; /* the limit at which it was found full last */
+	uint64_t full_since; /* and since when it is, by os_clock_ms() */
 };
 
 #define TRACE_RING_HEADER 4096U

@@ -12,17 +12,19 @@
  * Writing: one restartable sequence copies the four words behind the head and commits the new head, so an event
  * is there whole or not at all, and no other thread or handler of this CPU gets in between. The time stamp is read inside it: a
  * ring is in order. A thread without an index (mode locked) writes to one of TRACE_NR_LOCKED rings of their own, under a flag
- * that is only tried: a handler that finds it taken loses its event, and counts it.
+ * that names its holder: a handler that finds it taken by its own thread loses its event, and counts it.
  *
  * A ring is mapped when the first event of its CPU comes that may sleep; a thread on another CPU by then does that for
  * nothing. Rings stay until the process ends; when tracing ends their pages go back.
  *
- * No reader: a ring that is full for TRACE_GIVE_UP_MS ends the tracing, and the program is as fast as before.
+ * No reader: a ring that is full, and whose limit has not moved for TRACE_GIVE_UP_MS, ends the tracing, and the program is as
+ * fast as before. A reader that is merely slow moves the limit.
  *
  * fork: the child has copies of the rings, which nobody reads: it unmaps them. A vfork child must not come here, for its
  * index is its parent's.
  *
- * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes; only tried.
+ * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes. Who may sleep waits for it to map a ring, as its event
+ * is lost else; wishes can wait.
  */
 #include "trace/trace.h"
 
@@ -37,12 +39,14 @@
 
 #define TRIES 100
 #define LOCKED_SPINS 1000
+#define BUSY_WAIT_MS 1
 #define RING_EVENTS_MIN 128UL
 #define RING_EVENTS_MAX (1UL << 24)
 
 _Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
 
 struct trace_control trace_control;
+unsigned trace_give_up_ms = TRACE_GIVE_UP_MS;
 
 /* The sequence finds a ring as it finds an area: by an offset from this; 0 is "no ring". */
 static struct {
@@ -51,7 +55,6 @@ static struct {
 } rings __attribute__((aligned(64)));
 
 static struct lock trace_lock;
-static _Atomic uint64_t full_since; /* of os_clock_ms(), + 1; 0: no ring is full */
 static _Thread_local uint32_t tid initial_exec;
 
 static struct trace_ring *ring_at(unsigned index)
@@ -100,7 +103,7 @@ static bool ring_create(unsigned index, gfp_t gfp)
 {
 	bool done;
 
-	if (!gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
+	if (!gfpflags_allow_blocking(gfp) || !lock_get(&trace_lock, gfp))
 		return false;
 	done = ring_create_locked(index);
 	lock_release(&trace_lock);
@@ -115,25 +118,37 @@ static void give_up(void)
 	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
 }
 
+/* A full ring: has nobody raised its limit for long? */
+static bool is_abandoned(struct trace_ring *ring)
+{
+	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED), now = os_clock_ms();
+
+	if (__atomic_load_n(&ring->full_limit, __ATOMIC_ACQUIRE) == limit)
+		return now - __atomic_load_n(&ring->full_since, __ATOMIC_RELAXED) >
+		       trace_give_up_ms;
+	__atomic_store_n(&ring->full_since, now, __ATOMIC_RELAXED);
+	/* pairs with the load above: whoever sees the limit sees since when */
+	__atomic_store_n(&ring->full_limit, limit, __ATOMIC_RELEASE);
+	return false;
+}
+
 /* A full ring: is there room now? Waits for it where that was asked for and gfp allows. */
 static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 {
 	bool may_wait = trace_control.want_full == TRACE_WAIT && gfpflags_allow_blocking(gfp);
-	uint64_t now = os_clock_ms() + 1, since = 0;
 	_Atomic uint32_t word = 0;
 
-	if (!atomic_compare_exchange_strong(&full_since, &since, now) &&
-	    now - since > TRACE_GIVE_UP_MS) {
-		give_up();
-		return false;
-	}
-	for (unsigned ms = 0; may_wait && ms < TRACE_WAIT_MS; ms++) {
+	for (unsigned ms = 0; ms < TRACE_WAIT_MS; ms++) {
+		if (is_abandoned(ring)) {
+			give_up();
+			return false;
+		}
+		if (!may_wait)
+			return false;
 		port_futex_wait_ms(&word, 0, 1);
 		if (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) <
-		    __atomic_load_n(&ring->limit, __ATOMIC_RELAXED)) {
-			atomic_store(&full_since, 0);
+		    __atomic_load_n(&ring->limit, __ATOMIC_RELAXED))
 			return true;
-		}
 	}
 	return false;
 }
@@ -160,27 +175,47 @@ static uint64_t thread_id(void)
 	return tid;
 }
 
-/* False: somebody else is at it. */
-static bool put_locked(struct trace_ring *ring, const uint64_t words[3], bool *full)
+/* Become the one writer of a ring that has no CPU. *mine: this thread is that already, in what was interrupted. */
+static bool take_busy(struct trace_ring *ring, bool *mine)
 {
-	uint64_t *event, head;
-	unsigned spins = 0;
+	uint64_t self = thread_id(), holder = 0;
 
-	while (__atomic_exchange_n(&ring->busy, 1, __ATOMIC_ACQUIRE)) {
-		if (++spins == LOCKED_SPINS)
+	for (unsigned spins = 0; spins < LOCKED_SPINS; spins++) {
+		if (__atomic_compare_exchange_n(&ring->busy, &holder, self, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
+			return true;
+		*mine = holder == self;
+		if (*mine)
 			return false;
+		holder = 0;
 		__builtin_ia32_pause();
 	}
-	head = ring->head;
-	*full = head >= __atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
-	if (!*full) {
-		event = (uint64_t *)((char *)ring + TRACE_RING_HEADER) +
-			(head & ring->mask) * TRACE_WORDS;
-		event[0] = __builtin_ia32_rdtsc();
-		memcpy(event + 1, words, 3 * sizeof(*words));
-		__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
-	}
-	__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
+	return false;
+}
+
+/* [busy] False: it is full. */
+static bool put_busy(struct trace_ring *ring, const uint64_t words[3])
+{
+	uint64_t head = ring->head, *event;
+
+	if (head >= __atomic_load_n(&ring->limit, __ATOMIC_RELAXED))
+		return false;
+	event = (uint64_t *)((char *)ring + TRACE_RING_HEADER) + (head & ring->mask) * TRACE_WORDS;
+	event[0] = __builtin_ia32_rdtsc();
+	memcpy(event + 1, words, 3 * sizeof(*words));
+	__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* False: it can't be had for this event. */
+static bool wait_for_busy(bool mine, gfp_t gfp)
+{
+	_Atomic uint32_t word = 0;
+
+	if (mine || !gfpflags_allow_blocking(gfp))
+		return false;
+	/* its holder is off its CPU */
+	port_futex_wait_ms(&word, 0, BUSY_WAIT_MS);
 	return true;
 }
 
@@ -189,7 +224,6 @@ static void write_locked(const uint64_t words[3], gfp_t gfp)
 {
 	unsigned index = TRACE_NR_CPUS + (unsigned)(thread_id() % TRACE_NR_LOCKED);
 	struct trace_ring *ring = ring_at(index);
-	bool full = false;
 
 	if (!ring && ring_create(index, gfp))
 		ring = ring_at(index);
@@ -198,10 +232,19 @@ static void write_locked(const uint64_t words[3], gfp_t gfp)
 		return;
 	}
 	for (int i = 0; i < TRIES; i++) {
-		if (!put_locked(ring, words, &full) || (full && !wait_for_room(ring, gfp)))
-			break;
-		if (!full)
+		bool mine = false, done;
+
+		if (!take_busy(ring, &mine)) {
+			if (!wait_for_busy(mine, gfp))
+				break;
+			continue;
+		}
+		done = put_busy(ring, words);
+		__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
+		if (done)
 			return;
+		if (!wait_for_room(ring, gfp))
+			break;
 	}
 	count(&ring->lost);
 }
@@ -256,7 +299,6 @@ static void apply_locked(uint32_t generation)
 		trace_control.ring_events = (uint32_t)events;
 		trace_control.pid = (uint32_t)port_getpid();
 	}
-	atomic_store(&full_since, 0);
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)

@@ -9,6 +9,9 @@
 
 extern struct trace_control trace_control __asm__("libkmalloc_trace") exported;
 
+/* TRACE_GIVE_UP_MS; tests have less patience. */
+extern unsigned trace_give_up_ms hidden;
+
 /* [start] Make the control block known; begin to trace if the parameters say so. */
 void trace_init(void);
 /*

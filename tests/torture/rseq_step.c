@@ -55,18 +55,23 @@ enum injection { PREEMPT, SIGNAL, MIGRATE, SHARE, DRAIN, FORK, KILL, NR_INJECTIO
 static const char *const injection_names[] = { "preempt", "signal", "migrate", "share",
 					       "drain",	  "fork",   "kill" };
 
-/* Both ways to index the areas, each with the hit paths and with all sent to the slow ones. */
+#define TRACE "trace=all trace.full=overwrite"
+
+/* Both ways to index the areas, each with the hit paths, with all sent to the slow ones, and with events of all. */
 static const struct config {
 	const char *name, *cmdline;
 	bool cpu_id;
 } configs[] = {
 	{ "mm_cid", "", false },
 	{ "mm_cid, diverted", "stat", false },
+	{ "mm_cid, traced", TRACE, false },
 	{ "cpu_id", "rseq=cpu_id", true },
 	{ "cpu_id, diverted", "rseq=cpu_id stat", true },
+	{ "cpu_id, traced", "rseq=cpu_id " TRACE, true },
 };
 
 #define NR_CONFIGS (sizeof(configs) / sizeof(configs[0]))
+#define CONFIGS_PER_INDEX 3
 
 static const size_t sizes[] = { 64, 16, 208, 1024, 2000, 24 };
 
@@ -226,10 +231,14 @@ static void choose_cpus(void)
 
 static void run_victim(int page_fd, int their_socket, const char *cmdline)
 {
+	char parameters[200];
+
 	if (dup2(page_fd, VICTIM_PAGE_FD) < 0 || dup2(their_socket, VICTIM_SOCKET_FD) < 0)
 		_exit(99);
 	setenv("LD_PRELOAD", library, 1);
-	setenv("KMALLOC_CMDLINE", cmdline, 1);
+	/* exec keeps the number of the process */
+	snprintf(parameters, sizeof(parameters), "%s trace.pid=%d", cmdline, getpid());
+	setenv("KMALLOC_CMDLINE", parameters, 1);
 	execl("/proc/self/exe", "rseq_step_victim", VICTIM_ARGUMENT, (char *)NULL);
 	_exit(99);
 }
@@ -357,6 +366,9 @@ static bool loss_is_right(const struct step_section *section, uint64_t point, un
 	long object = ask(HELPER_SIZE, op);
 	bool committed = point == section->post;
 
+	/* an event is written behind its allocation, and before its free */
+	if (!strncmp(section->name, "trace_", 6) && victim_op_kind(op) != OP_OTHER)
+		return lost == object;
 	if (strncmp(section->name, "percpu_", 7) != 0) {
 		if (victim_op_kind(op) == OP_ONE_ALLOC)
 			return lost % object == 0 && lost / object == committed;
@@ -369,7 +381,7 @@ static bool loss_is_right(const struct step_section *section, uint64_t point, un
 static void settle(enum injection injection, const struct step_section *section, uint64_t point,
 		   unsigned op)
 {
-	long lost = ask(HELPER_SETTLE, 0);
+	long lost = ask(HELPER_SETTLE, injection == KILL);
 	char text[100];
 
 	if (injection == KILL ? !loss_is_right(section, point, op, lost) : lost != 0) {
@@ -466,6 +478,16 @@ static void find_reached(unsigned config, unsigned op)
 	settle(PREEMPT, NULL, 0, op);
 }
 
+/* Does any operation commit in the section, in the configurations of one index? */
+static bool is_reached(unsigned config, unsigned section)
+{
+	for (unsigned i = 0; i < CONFIGS_PER_INDEX; i++)
+		for (unsigned op = 0; op < victim_nr_ops; op++)
+			if (reaches[config + i][section][op])
+				return true;
+	return false;
+}
+
 static void find_all(void)
 {
 	unsigned missing = 0;
@@ -476,13 +498,9 @@ static void find_all(void)
 			find_reached(config, op);
 		process_end();
 	}
-	for (unsigned config = 0; config < NR_CONFIGS; config += 2) {
+	for (unsigned config = 0; config < NR_CONFIGS; config += CONFIGS_PER_INDEX) {
 		for (unsigned i = 0; i < nr_sections; i++) {
-			bool found = false;
-
-			for (unsigned op = 0; op < victim_nr_ops; op++)
-				found |= reaches[config][i][op] || reaches[config + 1][i][op];
-			if (found)
+			if (is_reached(config, i))
 				continue;
 			step_say(2, "FAILED: [%s] no operation commits in %s", configs[config].name,
 				 sections[i].name);

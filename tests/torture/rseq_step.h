@@ -29,11 +29,11 @@ enum victim_command {
 
 /* What the helper is asked for; the answer to each is a number. */
 enum helper_request {
-	HELPER_SPAWN,	 /* make a victim; its thread's id */
-	HELPER_JOIN,	 /* wait for one that was killed */
-	HELPER_MEDDLE,	 /* use the same cache on the victim's CPU; 1: had the same area */
-	HELPER_DRAIN,	 /* malloc_trim from elsewhere */
-	HELPER_SETTLE,	 /* check and free all, drain; bytes in use more than at HELPER_BASELINE */
+	HELPER_SPAWN,  /* make a victim; its thread's id */
+	HELPER_JOIN,   /* wait for one that was killed */
+	HELPER_MEDDLE, /* use the same cache on the victim's CPU; 1: had the same area */
+	HELPER_DRAIN,  /* malloc_trim from elsewhere */
+	HELPER_SETTLE, /* check and free all, drain; bytes in use more than at HELPER_BASELINE. 1: a thread was killed */
 	HELPER_BASELINE, /* what is in use now is what has to be */
 	HELPER_SIZE,	 /* bytes that an object of `size`, as the operation aligns it, takes up */
 };

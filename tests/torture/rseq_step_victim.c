@@ -9,10 +9,15 @@
  * may have got into the caches twice comes out twice), frees everything and drains. What
  * the library then says is in use has to be what it said before the trial.
  *
+ * Where the library traces, its events must balance as well: those since the last look are in the order of their times, none is
+ * lost, and as many objects were freed as allocated.
+ *
  * The operations are called by the names that the dynamic linker knows, so that the
  * compiler makes nothing of them.
  */
 #include "rseq_step.h"
+
+#include "trace/format.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -43,6 +48,7 @@ enum how {
 	SIZE,		/* f(size) */
 	COUNT_SIZE,	/* f(1, size) */
 	NULL_SIZE,	/* f(NULL, size) */
+	NULL_COUNT,	/* f(NULL, 1, size) */
 	SIZE_GFP,	/* f(size, GFP_KERNEL, caller) */
 	NULL_GFP,	/* f(NULL, size, GFP_KERNEL) */
 	NULL_ALIGN_GFP, /* f(NULL, size, align, GFP_KERNEL, node) */
@@ -59,6 +65,7 @@ enum how {
 	GROW_ALIGN_GFP,
 	PTR,
 	PTR_ZERO, /* f(ptr, 0) */
+	PTR_NONE, /* f(ptr, 0, size) */
 	PTR_SIZE,
 	PTR_ALIGN,
 	PTR_ALIGN_SIZE, /* as free_aligned_sized */
@@ -81,6 +88,8 @@ static const struct op {
 	{ "realloc", PTR_ZERO, 0 },
 	{ "realloc", GROW, 0 },
 	{ "reallocarray", COUNT_GROW, 0 },
+	{ "reallocarray", NULL_COUNT, 0 },
+	{ "reallocarray", PTR_NONE, 0 },
 	{ "memalign", ALIGN_SIZE, 16 },
 	{ "memalign", ALIGN_SIZE, 64 },
 	{ "aligned_alloc", ALIGN_SIZE, 128 },
@@ -261,6 +270,8 @@ static void *call_alloc(unsigned op, size_t size)
 		return AS(void *, size_t, size_t)(1, size);
 	case NULL_SIZE:
 		return AS(void *, void *, size_t)(NULL, size);
+	case NULL_COUNT:
+		return AS(void *, void *, size_t, size_t)(NULL, 1, size);
 	case SIZE_ALIGN:
 		return AS(void *, size_t, size_t)(size, align);
 	case ALIGN_SIZE:
@@ -308,6 +319,9 @@ static void call_free(unsigned op, void *ptr, size_t size)
 	case PTR_ZERO:
 	case PTR_SIZE:
 		AS(void, void *, size_t)(ptr, ops[op].how == PTR_ZERO ? 0 : size);
+		break;
+	case PTR_NONE:
+		AS(void *, void *, size_t, size_t)(ptr, 0, size);
 		break;
 	case PTR_ALIGN:
 		AS(void, void *, size_t)(ptr, align);
@@ -548,6 +562,73 @@ static long meddle(unsigned variant, size_t size)
 	return same && area_index() == page->index;
 }
 
+static const struct trace_ring *ring_of(const struct trace_control *control, size_t index)
+{
+	uint64_t offset = ((const uint64_t *)control->rings)[index];
+
+	return offset ? (const struct trace_ring *)(control->base + offset) : NULL;
+}
+
+/* An event's share in the balance. */
+static long event_counts(const uint64_t *event)
+{
+	switch (event[1] >> TRACE_ADDRESS_BITS & 0xff) {
+	case TRACE_KMALLOC:
+	case TRACE_KMEM_CACHE_ALLOC:
+	case TRACE_VMALLOC:
+		return 1;
+	case TRACE_KFREE:
+	case TRACE_KMEM_CACHE_FREE:
+	case TRACE_VFREE:
+		return -1;
+	default:
+		step_fail("an event of no kind: %lx", event[1]);
+	}
+}
+
+/* Allocations less frees among the events since the last look at a ring. */
+static long ring_balance(const struct trace_ring *ring, uint64_t size, uint64_t *seen)
+{
+	uint64_t last = 0;
+	long balance = 0;
+
+	if (ring->head - *seen > size)
+		step_fail("%lu events between two looks", ring->head - *seen);
+	if (ring->lost)
+		step_fail("%lu events were lost", ring->lost);
+	for (; *seen < ring->head; ++*seen) {
+		const uint64_t *event = (const uint64_t *)((const char *)ring + TRACE_RING_HEADER) +
+					(*seen & ring->mask) * TRACE_WORDS;
+
+		if (event[0] < last)
+			step_fail("an event from %lu stands behind one from %lu", event[0], last);
+		last = event[0];
+		balance += event_counts(event);
+	}
+	return balance;
+}
+
+/* All objects are free: do the events say so? */
+static void check_events(bool may_differ)
+{
+	static const struct trace_control *control;
+	static uint64_t seen[TRACE_NR_RINGS];
+	long balance = 0;
+
+	if (!control)
+		control = dlsym(RTLD_DEFAULT, "libkmalloc_trace");
+	if (!control || control->mode != TRACE_ALL)
+		return;
+	for (size_t i = 0; i < control->nr_rings; i++)
+		if (ring_of(control, i))
+			balance +=
+				ring_balance(ring_of(control, i), control->ring_events, &seen[i]);
+	if (control->lost)
+		step_fail("%lu events found no ring", control->lost);
+	if (balance && !may_differ)
+		step_fail("the events tell of %+ld objects", balance);
+}
+
 static size_t probes(size_t size)
 {
 	size_t count = PROBES_BYTES / size;
@@ -555,20 +636,22 @@ static size_t probes(size_t size)
 	return count > CHURN ? CHURN : count;
 }
 
-static long settle(void)
+/* `killed`: an event may be missing, of the call that a thread ended in. */
+static long settle(bool killed)
 {
 	step_check_held();
 	alloc_many(page->size, (unsigned)probes(page->size));
 	alloc_many(3 * page->size, (unsigned)probes(3 * page->size));
 	step_check_held();
 	free_many(step_held());
+	check_events(killed);
 	malloc_trim(0);
 	return (long)(mallinfo2().uordblks - in_use);
 }
 
 static long baseline(void)
 {
-	settle();
+	settle(true); /* a thread was made, and its memory allocated */
 	in_use = mallinfo2().uordblks;
 	return 0;
 }
@@ -587,7 +670,7 @@ static long answer(const struct helper_message *message)
 		malloc_trim(0);
 		return 0;
 	case HELPER_SETTLE:
-		return settle();
+		return settle(message->argument != 0);
 	case HELPER_BASELINE:
 		return baseline();
 	default: {

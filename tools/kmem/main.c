@@ -24,6 +24,7 @@ static const struct {
 	{ "report", command_report, "where the memory of a recording went, by call site" },
 	{ "stat", command_stat,
 	  "a recording's totals, by call site and by size, as perf kmem stat" },
+	{ "diff", command_diff, "what changed from one recording to another, by call site" },
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
 	{ "leaks", command_leaks, "what a process has lost, or a recording's program never freed" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },

@@ -23,6 +23,7 @@
 
 #define PAGE 4096UL
 #define FIRST_DISTANCE_NS 1000UL
+#define MEAN_MAX 1e15 /* bytes from sample to sample; more stands in a damaged file only */
 
 static uint64_t hash(uint64_t key)
 {
@@ -162,8 +163,8 @@ static void note_point(struct model *model, uint64_t ns)
 		model->nr_points /= 2;
 		model->points_every *= 2;
 	}
-	model->point[model->nr_points++] =
-		(struct point){ ns, model->sum.live_bytes, model->sum.live_objects };
+	model->point[model->nr_points++] = (struct point){ ns, fmax(model->sum.live_bytes, 0),
+							   fmax(model->sum.live_objects, 0) };
 	model->point_ns = ns + model->points_every;
 }
 
@@ -251,14 +252,51 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 	}
 }
 
+/* Another program took the process' place: all that was live is gone with the one before. */
+static void forget_live(struct model *model)
+{
+	if (model->live_room)
+		memset(model->live, 0, model->live_room * sizeof(*model->live));
+	model->nr_live = 0;
+	for (size_t i = 0; i < model->nr_sites; i++) {
+		struct site *site = &model->site[i];
+
+		note_peak_share(site, model->peak_number);
+		add_live(&site->sum, -site->sum.live_objects, -site->sum.live_bytes);
+	}
+	add_live(&model->sum, -model->sum.live_objects, -model->sum.live_bytes);
+}
+
+/* What comes and goes by fractions does not come back to 0 by itself; one sample is at least an object. */
+static void settle(struct tally *sum)
+{
+	if (fabs(sum->live_objects) < 0.5)
+		sum->live_objects = sum->live_bytes = 0;
+	if (fabs(sum->peak_objects) < 0.5)
+		sum->peak_objects = sum->peak_bytes = 0;
+}
+
+static void finish(struct model *model, const struct reader *reader)
+{
+	settle(&model->sum);
+	for (size_t i = 0; i < model->nr_sites; i++) {
+		note_peak_share(&model->site[i], model->peak_number);
+		settle(&model->site[i].sum);
+	}
+	model->end_ns = recording_ns(reader, recording_end(reader));
+	model->point_ns = 0;
+	note_point(model, model->end_ns);
+}
+
 void model_play(struct model *model, struct reader *reader, const struct model_filter *filter)
 {
 	const char *mean = recording_info(reader, "sample_bytes");
 	struct progress progress;
 	struct event event;
+	unsigned image = 0;
 
 	*model = (struct model){ .points_every = FIRST_DISTANCE_NS, .peak_number = 1 };
-	if (mean && strtod(mean, NULL) > 0) {
+	if (mean && strtod(mean, NULL) > 0 && strtod(mean, NULL) < MEAN_MAX) {
 		model->sampled = true;
 		model->mean = strtod(mean, NULL);
 	}
@@ -266,8 +304,11 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	while (recording_next(reader, &event)) {
 		uint64_t ns = recording_ns(reader, event.when);
 
+		if (recording_image(reader) != image)
+			forget_live(model);
+		image = recording_image(reader);
 		if (event_is_alloc(&event)) {
-			if (is_wanted(filter, &event, ns))
+			if (event.ptr && is_wanted(filter, &event, ns))
 				take_alloc(model, reader, &event);
 		} else if (event_is_free(&event)) {
 			take_free(model, reader, &event);
@@ -277,11 +318,7 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 			progress_show(&progress, recording_progress(reader));
 	}
 	progress_end(&progress);
-	model->end_ns = recording_ns(reader, recording_end(reader));
-	model->point_ns = 0;
-	note_point(model, model->end_ns);
-	for (size_t i = 0; i < model->nr_sites; i++)
-		note_peak_share(&model->site[i], model->peak_number);
+	finish(model, reader);
 }
 
 void model_free(struct model *model)

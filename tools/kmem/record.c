@@ -7,7 +7,10 @@
  * rings are emptied in a loop, as often as they need. The maps and the names of caches are read again now and then, and when
  * the program says that it ends.
  *
- * A program that replaces itself (exec) has new rings, which are found as the first ones were.
+ * A program that replaces itself (exec) has new rings, which are found as the first ones were. What a process had in its rings when
+ * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, which is said.
+ *
+ * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more.
  */
 #include "commands.h"
 #include "recording.h"
@@ -29,6 +32,7 @@
 #include <x86intrin.h>
 
 #define BUSY_US 1000
+#define ATTACH_US 200
 #define IDLE_US 5000
 #define MAPS_MS 2000
 #define ATTACH_MS 10000
@@ -51,16 +55,24 @@ struct session {
 	struct target target;
 	struct rings *rings;
 	struct writer *writer;
-	uint64_t start, maps_at, lost;
+	uint64_t start, maps_at;
+	double ns_per_tick;
+	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
+	uint32_t generation;	     /* of the wishes that are ours */
+	bool tail_missing;
 	char *maps, *caches;
 	size_t caches_size;
 };
 
 static volatile sig_atomic_t interrupted;
+static volatile pid_t program; /* that was started here; 0: none */
+static struct session *running;
 
 static void on_interrupt(int sig)
 {
-	(void)sig;
+	/* a terminal sends SIGINT to both by itself */
+	if (sig == SIGTERM && program)
+		kill(program, SIGTERM);
 	interrupted = 1;
 }
 
@@ -169,7 +181,7 @@ static void write_info(struct session *session)
 	gethostname(host, sizeof(host) - 1);
 	session->start = __rdtsc();
 	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
-		session->target.pid, host, (long)now, session->start, calibrate());
+		session->target.pid, host, (long)now, session->start, session->ns_per_tick);
 	if (options->mode == TRACE_SAMPLE)
 		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
 	fprintf(memory, "command");
@@ -231,6 +243,7 @@ static _Noreturn void run_program(const struct options *options, const char *lib
 		 options->sample_bytes);
 	append_env("KMALLOC_CMDLINE", ' ', words, false);
 	append_env("LD_PRELOAD", ':', library, true);
+	signal(SIGPIPE, SIG_DFL);
 	execvp(options->program[0], options->program);
 	fprintf(stderr, "kmem: %s can't be run: %s\n", options->program[0], strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);
@@ -261,7 +274,7 @@ static void take(const struct event *event, void *arg)
 
 static void note_lost(struct session *session)
 {
-	uint64_t lost = rings_lost(session->rings);
+	uint64_t lost = session->lost_earlier + rings_lost(session->rings);
 
 	if (lost != session->lost)
 		recording_chunk(session->writer, CHUNK_LOST, &lost, sizeof(lost));
@@ -293,7 +306,25 @@ static bool has_ended(const struct options *options, pid_t pid, int *status)
 	return kill(pid, 0) != 0 && errno == ESRCH;
 }
 
-enum outcome { GONE, STOPPED };
+/* TAKEN: somebody else's wishes hold now. */
+enum outcome { GONE, STOPPED, TAKEN };
+
+/* Does it still do what it was told? */
+static bool is_ours(const struct session *session)
+{
+	const struct trace_control *state = &session->target.state;
+
+	if (state->generation != session->generation) {
+		say("process %d: another kmem records it now", session->target.pid);
+		return false;
+	}
+	if (state->applied == session->generation && state->mode == TRACE_OFF) {
+		say("process %d ended the tracing: its rings were full for %u s and nobody emptied them",
+		    session->target.pid, TRACE_GIVE_UP_MS / 1000);
+		return false;
+	}
+	return true;
+}
 
 /* Empty the rings until the process ends or replaces itself, or it is enough. */
 static enum outcome collect(struct session *session)
@@ -307,6 +338,8 @@ static enum outcome collect(struct session *session)
 
 		if (taken < 0)
 			return GONE;
+		if (!is_ours(session))
+			return TAKEN;
 		if (!options->program)
 			target_divert(&session->target);
 		look_around(session);
@@ -343,7 +376,7 @@ static bool attach(struct session *session, pid_t pid, int *status)
 				return false;
 			break;
 		}
-		usleep(BUSY_US);
+		usleep(ATTACH_US);
 	}
 	return true;
 }
@@ -351,47 +384,61 @@ static bool attach(struct session *session, pid_t pid, int *status)
 static void begin(struct session *session)
 {
 	session->rings = rings_open(&session->target, session->options->program != NULL);
+	session->generation = session->target.state.generation;
 	write_maps(session);
 	write_caches(session);
 	session->maps_at = now_ms();
 }
 
-static void end(struct session *session)
+/* The process is done with, or is what it was no longer. */
+static void end(struct session *session, enum outcome outcome)
 {
+	if (outcome == GONE && !session->target.state.ending)
+		session->tail_missing = true;
 	note_lost(session);
+	session->lost_earlier = session->lost;
 	rings_close(session->rings);
 	session->rings = NULL;
 	target_close(&session->target);
 }
 
+/* After an image is gone: has the process ended? Else it is another program now. */
+static bool ends_soon(struct session *session, pid_t pid, int *status)
+{
+	for (int i = 0; i < 4; i++) {
+		if (has_ended(session->options, pid, status))
+			return true;
+		usleep(BUSY_US);
+	}
+	return false;
+}
+
 static void record_program(struct session *session, pid_t pid, int *status)
 {
-	bool ended = false;
+	for (unsigned images = 0; attach(session, pid, status); images++) {
+		enum outcome outcome;
 
-	while (!ended) {
-		if (!attach(session, pid, status)) {
-			ended = true;
-			break;
-		}
 		if (!remote_layout_fits(&session->target))
 			exit(1);
-		begin(session);
-		if (collect(session) == STOPPED) {
-			switch_off(session);
-			say("recording ended; the program runs on");
-			end(session);
-			waitpid(pid, status, 0);
-			return;
+		if (images) {
+			recording_flush(session->writer);
+			recording_chunk(session->writer, CHUNK_IMAGE, "", 1);
 		}
-		end(session);
-		/* ended, or replaced itself by another program */
-		for (int i = 0; i < 100 && !ended; i++) {
-			ended = has_ended(session->options, pid, status);
-			if (!ended && i > 2)
-				break;
-			usleep(BUSY_US);
+		begin(session);
+		outcome = collect(session);
+		if (outcome == STOPPED)
+			switch_off(session);
+		end(session, outcome);
+		if (outcome == GONE && ends_soon(session, pid, status))
+			break;
+		if (outcome != GONE) {
+			say("recording ended; the program runs on");
+			break;
 		}
 	}
+	/* it may run on, without the library or without being recorded */
+	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
+		;
 }
 
 static void record_process(struct session *session, pid_t pid)
@@ -399,27 +446,52 @@ static void record_process(struct session *session, pid_t pid)
 	const struct options *options = session->options;
 	struct target_wish wish = { options->mode, options->full, options->sample_bytes,
 				    options->ring_events };
+	enum outcome outcome;
 
+	if (session->target.state.mode != TRACE_OFF)
+		say("process %d was being recorded, by a kmem that runs or was killed: from now on here",
+		    pid);
 	begin(session);
 	if (target_trace(&session->target, &wish) != 0)
 		give_up("process %d: its memory can't be written: %s", pid, strerror(errno));
-	if (collect(session) == STOPPED)
+	session->generation++;
+	outcome = collect(session);
+	if (outcome == STOPPED)
 		switch_off(session);
-	end(session);
+	end(session, outcome);
+}
+
+/* At exit, if that comes early. */
+static void let_go(void)
+{
+	struct target_wish off = { .mode = TRACE_OFF };
+
+	if (!running)
+		return;
+	for (int i = 0; running->target.mem < 0 && i < 100; i++)
+		if (target_open(&running->target, running->target.pid, true) != 0)
+			usleep(BUSY_US);
+	if (running->target.mem >= 0)
+		target_trace(&running->target, &off);
+	if (program)
+		while (waitpid(program, NULL, 0) < 0 && errno == EINTR)
+			;
 }
 
 static void finish(struct session *session)
 {
-	uint64_t now = __rdtsc(), lost = session->lost;
+	uint64_t words[2] = { __rdtsc(), session->tail_missing }, lost = session->lost;
 
 	recording_flush(session->writer);
-	recording_chunk(session->writer, CHUNK_END, &now, sizeof(now));
+	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
 	fprintf(stderr, "kmem: %lu events, %.1f MB, in %s\n", recording_events(session->writer),
 		(double)recording_bytes(session->writer) / 1e6, session->options->output);
 	if (lost)
 		say("%lu events were lost: the rings were full (--ring makes them larger, --full=wait "
 		    "lets the program wait)",
 		    lost);
+	if (session->tail_missing)
+		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
 	if (!recording_events(session->writer))
 		say("nothing was recorded: does the program run the library? (static and setuid "
 		    "programs ignore LD_PRELOAD)");
@@ -428,7 +500,7 @@ static void finish(struct session *session)
 
 static int run(const struct options *options)
 {
-	struct session session = { .options = options };
+	struct session session = { .options = options, .target.mem = -1 };
 	pid_t pid = options->pid;
 	int status = 0;
 
@@ -443,13 +515,17 @@ static int run(const struct options *options)
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
 	signal(SIGPIPE, SIG_IGN);
+	session.ns_per_tick = calibrate(); /* before: it takes a while */
 	if (options->program)
-		session.target.pid = pid = start_program(options);
+		session.target.pid = pid = program = start_program(options);
+	running = &session;
+	atexit(let_go);
 	write_info(&session);
 	if (options->program)
 		record_program(&session, pid, &status);
 	else
 		record_process(&session, pid);
+	running = NULL;
 	finish(&session);
 	if (WIFSIGNALED(status)) {
 		say("the program was killed by signal %d (%s)", WTERMSIG(status),

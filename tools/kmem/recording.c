@@ -33,6 +33,7 @@
 #define EVENT_BYTES_MAX 96U
 #define TIME_SHIFT 4
 #define NR_SITES 65536U /* of a chunk */
+#define NS_MAX 1e18	/* thirty years; more stands in a damaged file only */
 
 #define FLAG_ODD 0x10
 #define FLAG_THREAD 0x20
@@ -255,7 +256,8 @@ struct reader {
 	struct cache_name *caches[NR_CACHES / 256]; /* NULL: none of these 256 */
 	uint64_t lost, first, last, end;
 	double ns_per_tick;
-	bool whole, over;
+	bool whole, tail_missing, over;
+	unsigned image;
 	struct coder coder;
 	uint8_t *packed, *data; /* of the chunk of events at hand */
 	size_t packed_room, data_room, size, at;
@@ -337,10 +339,12 @@ static void add_caches(struct reader *reader, const char *text)
 
 static void take_chunk(struct reader *reader, const struct chunk_header *header)
 {
-	uint64_t number = 0;
+	uint64_t number = 0, more = 0;
 
 	if (header->unpacked >= sizeof(number))
 		memcpy(&number, reader->data, sizeof(number));
+	if (header->unpacked >= 2 * sizeof(number))
+		memcpy(&more, reader->data + sizeof(number), sizeof(more));
 	switch (header->kind) {
 	case CHUNK_INFO:
 		free(reader->info);
@@ -361,6 +365,10 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 	case CHUNK_END:
 		reader->end = number;
 		reader->whole = true;
+		reader->tail_missing = more & 1;
+		break;
+	case CHUNK_IMAGE:
+		reader->image++;
 		break;
 	default: /* of a later version */
 		break;
@@ -561,11 +569,21 @@ bool recording_is_whole(const struct reader *reader)
 	return reader->whole;
 }
 
+bool recording_tail_is_missing(const struct reader *reader)
+{
+	return reader->tail_missing;
+}
+
+unsigned recording_image(const struct reader *reader)
+{
+	return reader->image;
+}
+
 uint64_t recording_ns(const struct reader *reader, uint64_t when)
 {
-	return when > reader->first ?
-		       (uint64_t)((double)(when - reader->first) * reader->ns_per_tick) :
-		       0;
+	double ns = when > reader->first ? (double)(when - reader->first) * reader->ns_per_tick : 0;
+
+	return ns < NS_MAX ? (uint64_t)ns : (uint64_t)NS_MAX;
 }
 
 uint64_t recording_end(const struct reader *reader)

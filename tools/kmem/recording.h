@@ -27,7 +27,8 @@ enum chunk_kind {
 	CHUNK_CACHES, /* lines "id size object_size name"; later ones add to earlier ones */
 	CHUNK_EVENTS,
 	CHUNK_LOST, /* u64: events lost so far */
-	CHUNK_END,  /* u64 time stamp: recorded to its end */
+	CHUNK_END, /* u64 time stamp: recorded to its end; u64: 1: but for what came last, see recording_tail_is_missing() */
+	CHUNK_IMAGE, /* another program took the process' place (execve(2)): its addresses mean other things from here on */
 };
 
 struct writer;
@@ -67,6 +68,10 @@ const char *recording_maps(const struct reader *reader);
 const struct cache_name *recording_cache(const struct reader *reader, unsigned id);
 uint64_t recording_lost(const struct reader *reader);
 bool recording_is_whole(const struct reader *reader);
+/* The process ended, or replaced itself, before its last events were taken: by a signal, _exit() or execve(). */
+bool recording_tail_is_missing(const struct reader *reader);
+/* How many programs the process was, one after the other, up to the last event: 0 for the first. */
+unsigned recording_image(const struct reader *reader);
 /* Nanoseconds from the recording's start to a time stamp. */
 uint64_t recording_ns(const struct reader *reader, uint64_t when);
 /* The time stamp of its end, or of the last event. Valid after the last event. */

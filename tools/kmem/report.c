@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* report.c - `kmem report`: the call sites of a recording, and what became of their memory. */
 #include "commands.h"
+#include "json.h"
 #include "say.h"
 #include "view.h"
 
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,15 +70,14 @@ static void print_site(struct view *view, const struct site *site)
 	       human_bytes(sum->alloc, total), sum->allocs,
 	       sum->allocs > 0 ? sum->short_lived * 100 / sum->allocs : 0,
 	       symbols_text(view->symbols, site->address, name, sizeof(name)));
-	if (frames[0].file)
-		printf(" %s:%d", frames[0].file, frames[0].line);
-	putchar('\n');
-	for (size_t i = 1; i < count; i++) {
-		printf("%68s inlined into %s", "", frames[i].function ? frames[i].function : "?");
+	for (size_t i = count; i-- > 0;) {
+		if (i + 1 < count)
+			printf("\n%68s inlined: %s", "",
+			       frames[i].function ? frames[i].function : "?");
 		if (frames[i].file)
 			printf(" %s:%d", frames[i].file, frames[i].line);
-		putchar('\n');
 	}
+	putchar('\n');
 }
 
 static void print_text(struct options *options, struct site **sites, size_t count)
@@ -107,75 +106,34 @@ static void print_text(struct options *options, struct site **sites, size_t coun
 		printf("# and %zu more (-n 0 shows all)\n", count - lines);
 }
 
-static void add(struct json_object *object, const char *name, double value)
-{
-	json_object_object_add(object, name, json_object_new_int64((int64_t)(value + 0.5)));
-}
-
-static struct json_object *tally_json(const struct tally *sum)
-{
-	struct json_object *object = json_object_new_object();
-
-	add(object, "allocs", sum->allocs);
-	add(object, "frees", sum->frees);
-	add(object, "bytes_req", sum->req);
-	add(object, "bytes_alloc", sum->alloc);
-	add(object, "live_objects", sum->live_objects);
-	add(object, "live_bytes", sum->live_bytes);
-	add(object, "peak_objects", sum->peak_objects);
-	add(object, "peak_bytes", sum->peak_bytes);
-	add(object, "short_lived", sum->short_lived);
-	add(object, "cross_cpu_frees", sum->cross_cpu);
-	return object;
-}
-
 static struct json_object *site_json(struct view *view, const struct site *site)
 {
-	struct json_object *object = tally_json(&site->sum), *list = json_object_new_array();
-	struct frame frames[FRAMES_MAX];
-	size_t count = symbols_frames(view->symbols, site->address, frames);
+	struct json_object *object = json_tally(&site->sum);
 	char address[32];
 
 	snprintf(address, sizeof(address), "0x%lx", site->address);
-	json_object_object_add(object, "address", json_object_new_string(address));
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *frame = json_object_new_object();
-
-		if (frames[i].function)
-			json_object_object_add(frame, "function",
-					       json_object_new_string(frames[i].function));
-		if (frames[i].module)
-			json_object_object_add(frame, "module",
-					       json_object_new_string(frames[i].module));
-		if (frames[i].file) {
-			json_object_object_add(frame, "file",
-					       json_object_new_string(frames[i].file));
-			add(frame, "line", frames[i].line);
-		}
-		json_object_array_add(list, frame);
-	}
-	json_object_object_add(object, "frames", list);
+	json_add_text(object, "address", address);
+	json_object_object_add(object, "frames", json_frames(view, site->address));
 	return object;
 }
 
 static void print_json(struct options *options, struct site **sites, size_t count)
 {
 	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
-	const char *command = recording_info(options->view.reader, "command");
+	struct view *view = &options->view;
+	const char *command = recording_info(view->reader, "command");
 
-	json_object_object_add(root, "command", json_object_new_string(command ? command : ""));
-	add(root, "events", (double)options->view.model.nr_events);
-	add(root, "lost", (double)recording_lost(options->view.reader));
-	add(root, "duration_ns", (double)options->view.model.end_ns);
-	add(root, "peak_ns", (double)options->view.model.peak_ns);
-	json_object_object_add(root, "sampled",
-			       json_object_new_boolean(options->view.model.sampled));
-	json_object_object_add(root, "total", tally_json(&options->view.model.sum));
+	json_add_text(root, "command", command ? command : "");
+	json_add(root, "events", (double)view->model.nr_events);
+	json_add(root, "lost", (double)recording_lost(view->reader));
+	json_add(root, "duration_ns", (double)view->model.end_ns);
+	json_add(root, "peak_ns", (double)view->model.peak_ns);
+	json_object_object_add(root, "sampled", json_object_new_boolean(view->model.sampled));
+	json_object_object_add(root, "total", json_tally(&view->model.sum));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
-		json_object_array_add(list, site_json(&options->view, sites[i]));
+		json_object_array_add(list, site_json(view, sites[i]));
 	json_object_object_add(root, "sites", list);
-	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
-	json_object_put(root);
+	json_print(root);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -42,21 +42,10 @@ struct rings {
 	struct target *target;
 	struct ring *ring;
 	size_t nr_rings, room;
-	bool skip_old; /* what is in the rings now is an earlier reader's */
+	bool skip_old; /* what is in rings that are found now is an earlier reader's */
 	uint64_t lost_before;
 	uint32_t gfp[TRACE_GFPS];
 };
-
-struct rings *rings_open(struct target *target, bool from_start)
-{
-	struct rings *rings = xcalloc(1, sizeof(*rings));
-
-	rings->target = target;
-	rings->skip_old = !from_start;
-	if (!from_start)
-		rings->lost_before = target->state.lost;
-	return rings;
-}
 
 void rings_close(struct rings *rings)
 {
@@ -66,11 +55,16 @@ void rings_close(struct rings *rings)
 	free(rings);
 }
 
-static int set_limit(struct rings *rings, struct ring *ring)
+static uint64_t wanted_limit(const struct rings *rings, const struct ring *ring)
 {
 	const struct trace_control *state = &rings->target->state;
-	uint64_t limit = state->want_full == TRACE_OVERWRITE ? UINT64_MAX :
-							       ring->tail + state->ring_events;
+
+	return state->want_full == TRACE_OVERWRITE ? UINT64_MAX : ring->tail + state->ring_events;
+}
+
+static int set_limit(struct rings *rings, struct ring *ring)
+{
+	uint64_t limit = wanted_limit(rings, ring);
 
 	return target_write(rings->target, ring->address + offsetof(struct trace_ring, limit),
 			    &limit, sizeof(limit));
@@ -116,6 +110,21 @@ static int find_rings(struct rings *rings)
 			return -1;
 	}
 	return 0;
+}
+
+struct rings *rings_open(struct target *target, bool from_start)
+{
+	struct rings *rings = xcalloc(1, sizeof(*rings));
+
+	rings->target = target;
+	if (from_start)
+		return rings;
+	/* before it is told to trace: what comes from now on counts */
+	rings->skip_old = true;
+	rings->lost_before = target->state.lost;
+	find_rings(rings);
+	rings->skip_old = false;
+	return rings;
 }
 
 static int read_events(struct rings *rings, struct ring *ring, uint64_t from, size_t n)
@@ -186,6 +195,9 @@ static long take_ring(struct rings *rings, struct ring *ring)
 	} else {
 		ring->lost = header.lost - ring->lost_before;
 	}
+	/* that of an earlier reader */
+	if (header.limit != wanted_limit(rings, ring) && set_limit(rings, ring) != 0)
+		return -1;
 	while (ring->tail < header.head) {
 		size_t n = header.head - ring->tail < PASS_EVENTS ? header.head - ring->tail :
 								    PASS_EVENTS;
@@ -261,7 +273,6 @@ long rings_collect(struct rings *rings, bool last,
 
 	if (target_refresh(rings->target) != 0 || find_rings(rings) != 0)
 		gone = true;
-	rings->skip_old = false;
 	for (size_t i = 0; !gone && i < rings->nr_rings; i++) {
 		long n = take_ring(rings, &rings->ring[i]);
 

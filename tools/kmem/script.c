@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * script.c - `kmem script`: a recording's events, a line each, as `perf script` prints the kernel's.
+ * script.c - `kmem script`: a recording's events, a line each, as `perf script` prints the kernel's. With --json each line is an
+ * object with the same names.
  */
 #include "commands.h"
+#include "json.h"
 #include "say.h"
 #include "view.h"
 
@@ -41,6 +43,8 @@ static const char *gfp_text(uint32_t gfp, char buf[256])
 
 	if (!gfp)
 		return "none";
+	if (gfp == TRACE_GFP_NONE)
+		return "?"; /* more kinds than there was room for */
 	buf[0] = 0;
 	for (size_t i = 0; i < sizeof(combinations) / sizeof(*combinations); i++) {
 		if ((gfp & combinations[i].gfp) != combinations[i].gfp)
@@ -60,6 +64,11 @@ static int page_order(uint64_t bytes)
 	return bytes >> 12 ? 63 - __builtin_clzl(bytes >> 12) : 0;
 }
 
+static const char *accounted(const struct event *event)
+{
+	return event->gfp != TRACE_GFP_NONE && event->gfp & __GFP_ACCOUNT ? "true" : "false";
+}
+
 static void print_event(struct view *view, const struct event *event)
 {
 	uint64_t ns = recording_ns(view->reader, event->when);
@@ -75,14 +84,14 @@ static void print_event(struct view *view, const struct event *event)
 		printf("call_site=%s ptr=0x%lx bytes_req=%lu bytes_alloc=%lu gfp_flags=%s node=-1 "
 		       "accounted=%s\n",
 		       site, event->ptr, event->req, model_alloc_bytes(view->reader, event),
-		       gfp_text(event->gfp, gfp), event->gfp & __GFP_ACCOUNT ? "true" : "false");
+		       gfp_text(event->gfp, gfp), accounted(event));
 		break;
 	case TRACE_KMEM_CACHE_ALLOC:
 		printf("call_site=%s ptr=0x%lx name=%s bytes_req=%lu bytes_alloc=%lu gfp_flags=%s "
 		       "node=-1 accounted=%s\n",
 		       site, event->ptr, cache ? cache->name : "?", event->req,
 		       model_alloc_bytes(view->reader, event), gfp_text(event->gfp, gfp),
-		       event->gfp & __GFP_ACCOUNT ? "true" : "false");
+		       accounted(event));
 		break;
 	case TRACE_KMEM_CACHE_FREE:
 		printf("call_site=%s ptr=0x%lx name=%s\n", site, event->ptr,
@@ -103,6 +112,31 @@ static void print_event(struct view *view, const struct event *event)
 		printf("call_site=%s ptr=0x%lx\n", site, event->ptr);
 		break;
 	}
+}
+
+static void print_json(struct view *view, const struct event *event)
+{
+	struct json_object *object = json_object_new_object();
+	const struct cache_name *cache = recording_cache(view->reader, event->cache);
+	char text[512];
+
+	json_add(object, "tid", event->tid);
+	json_add(object, "cpu", event->cpu);
+	json_add(object, "ns", (double)recording_ns(view->reader, event->when));
+	json_add_text(object, "event", event_name(event->type));
+	json_add_text(object, "call_site",
+		      symbols_text(view->symbols, event->site, text, sizeof(text)));
+	snprintf(text, sizeof(text), "0x%lx", event->ptr);
+	json_add_text(object, "ptr", text);
+	if (event_is_alloc(event)) {
+		json_add(object, "bytes_req", (double)event->req);
+		json_add(object, "bytes_alloc", (double)model_alloc_bytes(view->reader, event));
+		json_add_text(object, "gfp_flags", gfp_text(event->gfp, text));
+	}
+	if (cache)
+		json_add_text(object, "name", cache->name);
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	json_object_put(object);
 }
 
 static bool is_wanted(const struct model_filter *filter, const struct event *event, uint64_t ns)
@@ -143,8 +177,12 @@ int command_script(int argc, char **argv)
 		struct site site = { .address = event.site };
 
 		if (is_wanted(&view.filter, &event, recording_ns(view.reader, event.when)) &&
-		    view_wants_site(&view, &site))
-			print_event(&view, &event);
+		    view_wants_site(&view, &site)) {
+			if (view.json)
+				print_json(&view, &event);
+			else
+				print_event(&view, &event);
+		}
 		if (ferror(stdout))
 			return errno == EPIPE ? 0 : 1;
 	}

@@ -6,6 +6,7 @@
  * what was allocated that nobody asked for.
  */
 #include "commands.h"
+#include "json.h"
 #include "say.h"
 #include "view.h"
 
@@ -62,18 +63,27 @@ static void line(int length)
 	putchar('\n');
 }
 
-static void print_sites(struct options *options)
+/* The sites that are wanted, sorted. */
+static struct site **choose(struct view *view, size_t *count)
 {
-	struct view *view = &options->view;
 	struct site **sites = xmalloc(view->model.nr_sites * sizeof(*sites));
-	size_t count = 0;
-	char name[512];
 
+	*count = 0;
 	for (size_t i = 0; i < view->model.nr_sites; i++)
 		if (view->model.site[i].sum.allocs > 0 &&
 		    view_wants_site(view, &view->model.site[i]))
-			sites[count++] = &view->model.site[i];
-	qsort(sites, count, sizeof(*sites), compare);
+			sites[(*count)++] = &view->model.site[i];
+	qsort(sites, *count, sizeof(*sites), compare);
+	return sites;
+}
+
+static void print_sites(struct options *options)
+{
+	struct view *view = &options->view;
+	size_t count;
+	struct site **sites = choose(view, &count);
+	char name[512];
+
 	line(105);
 	printf(" %-*s | %-15s | %-15s | %-8s | %-9s | %s\n", WIDTH, "Callsite", "Total_alloc/Per",
 	       "Total_req/Per", "Hit", "Ping-pong", "Frag");
@@ -134,6 +144,67 @@ static void print_summary(const struct tally *sum)
 	printf("Cross CPU allocations: %'.0f/%'.0f\n", sum->cross_cpu, sum->allocs);
 }
 
+static struct json_object *row_json(struct view *view, const struct site *site)
+{
+	struct json_object *object = json_object_new_object();
+	char name[512];
+
+	json_add_text(object, "call_site",
+		      symbols_text(view->symbols, site->address, name, sizeof(name)));
+	json_add(object, "bytes_alloc", site->sum.alloc);
+	json_add(object, "bytes_req", site->sum.req);
+	json_add(object, "hit", site->sum.allocs);
+	json_add(object, "ping_pong", site->sum.cross_cpu);
+	return object;
+}
+
+/* Shares of powers of two, those that there are: "from" is the least of each. */
+static struct json_object *shares_json(const double *objects, const double *bytes, unsigned count)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < count; i++) {
+		struct json_object *share;
+
+		if (!(objects[i] > 0))
+			continue;
+		share = json_object_new_object();
+		json_add(share, "from", i ? (double)(1UL << i) : 0);
+		json_add(share, "objects", objects[i]);
+		if (bytes)
+			json_add(share, "bytes", bytes[i]);
+		json_object_array_add(list, share);
+	}
+	return list;
+}
+
+static void print_json(struct options *options)
+{
+	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
+	const struct model *model = &options->view.model;
+	size_t count;
+	struct site **sites = choose(&options->view, &count);
+
+	json_object_object_add(root, "total", json_tally(&model->sum));
+	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
+		json_object_array_add(list, row_json(&options->view, sites[i]));
+	json_object_object_add(root, "sites", list);
+	json_object_object_add(root, "by_size",
+			       shares_json(model->by_size, model->by_size_bytes, MODEL_SIZES));
+	json_object_object_add(root, "by_lifetime_ns",
+			       shares_json(model->by_lifetime, NULL, MODEL_LIVES));
+	json_print(root);
+	free(sites);
+}
+
+static void print_text(struct options *options)
+{
+	print_sites(options);
+	print_sizes(&options->view.model);
+	print_lifetimes(&options->view.model);
+	print_summary(&options->view.model.sum);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -187,10 +258,10 @@ int command_stat(int argc, char **argv)
 	if (!view_load(&options.view))
 		return 1;
 	sort_key = options.key;
-	print_sites(&options);
-	print_sizes(&options.view.model);
-	print_lifetimes(&options.view.model);
-	print_summary(&options.view.model.sum);
+	if (options.view.json)
+		print_json(&options);
+	else
+		print_text(&options);
 	view_notes(&options.view);
 	view_free(&options.view);
 	return 0;

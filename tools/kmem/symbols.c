@@ -4,14 +4,19 @@
  *
  * A return address is behind the call: its line, and the functions inlined there, are those of the byte before. Lookups are
  * kept, as a recording has few sites and many events.
+ *
+ * C++ names are demangled by the C++ runtime, which is looked for when the first such name comes: where there is none, no
+ * program here has needed it, and names stay as they are.
  */
 #include "symbols.h"
 
 #include "say.h"
 
+#include <dlfcn.h>
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +31,9 @@ struct symbols {
 	Dwfl *dwfl; /* NULL: nothing is known */
 	struct entry *entry;
 	size_t count, room;
+	bool mangled; /* names stay so */
+	char **name;  /* that were made here */
+	size_t nr_names;
 };
 
 struct symbols *symbols_open(const char *maps)
@@ -60,9 +68,53 @@ void symbols_close(struct symbols *symbols)
 	for (size_t i = 0; i < symbols->room; i++)
 		free(symbols->entry[i].frame);
 	free(symbols->entry);
+	for (size_t i = 0; i < symbols->nr_names; i++)
+		free(symbols->name[i]);
+	free(symbols->name);
 	if (symbols->dwfl)
 		dwfl_end(symbols->dwfl);
 	free(symbols);
+}
+
+void symbols_keep_mangled(struct symbols *symbols)
+{
+	symbols->mangled = true;
+}
+
+/* abi::__cxa_demangle(), or NULL. */
+typedef char *demangle_function(const char *name, char *buf, size_t *size, int *status);
+
+static demangle_function *demangler(void)
+{
+	static demangle_function *function;
+	static bool looked;
+	void *runtime;
+
+	if (looked)
+		return function;
+	looked = true;
+	runtime = dlopen("libstdc++.so.6", RTLD_LAZY);
+	if (runtime)
+		*(void **)&function = dlsym(runtime, "__cxa_demangle");
+	return function;
+}
+
+/* A function's name as people write it. */
+static const char *readable(struct symbols *symbols, const char *name)
+{
+	demangle_function *demangle;
+	char *text;
+	int status;
+
+	if (symbols->mangled || strncmp(name, "_Z", 2) != 0)
+		return name;
+	demangle = demangler();
+	text = demangle ? demangle(name, NULL, NULL, &status) : NULL;
+	if (!text)
+		return name;
+	symbols->name = xrealloc(symbols->name, (symbols->nr_names + 1) * sizeof(*symbols->name));
+	symbols->name[symbols->nr_names++] = text;
+	return text;
 }
 
 static const char *base_name(const char *path)
@@ -136,7 +188,7 @@ static size_t look_up(struct symbols *symbols, uint64_t address, struct frame fr
 	frame->offset = address - start;
 	name = dwfl_module_addrinfo(module, at, &offset, &symbol, NULL, NULL, NULL);
 	if (name) {
-		frame->function = name;
+		frame->function = readable(symbols, name);
 		frame->offset = offset + 1;
 	}
 	line = dwfl_module_getsrc(module, at);
@@ -192,9 +244,8 @@ size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame fr
 const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, size_t size)
 {
 	struct frame frames[FRAMES_MAX];
-	const struct frame *frame = &frames[0];
+	const struct frame *frame = &frames[symbols_frames(symbols, address, frames) - 1];
 
-	symbols_frames(symbols, address, frames);
 	if (frame->function)
 		snprintf(buf, size, "%s+0x%lx [%s]", frame->function, frame->offset,
 			 frame->module ? frame->module : "?");

@@ -14,11 +14,14 @@ struct symbols;
 /* maps: the text of /proc/PID/maps. Never NULL; with files that are gone addresses have no names. */
 struct symbols *symbols_open(const char *maps);
 void symbols_close(struct symbols *symbols);
+/* Before the first look: C++ names stay as the linker has them. */
+void symbols_keep_mangled(struct symbols *symbols);
 
 struct frame {
-	const char *function; /* demangled is not done; NULL: not known */
-	const char *module;   /* file name without its folder; NULL: in no file */
-	const char *file;     /* source; NULL: no debug information */
+	const char *
+		function; /* of C++ as it is written there, see symbols_keep_mangled(); NULL: not known */
+	const char *module; /* file name without its folder; NULL: in no file */
+	const char *file;   /* source; NULL: no debug information */
 	int line;
 	uint64_t offset; /* from the function's start, or, without one, from the module's */
 };
@@ -31,7 +34,7 @@ struct frame {
  */
 size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame frames[FRAMES_MAX]);
 
-/* "function+0x12 [module]" of the innermost frame, or the address; in buf, which is returned. */
+/* "function+0x12 [module]", the function being the one that others were inlined into; or the address. In buf, which is returned. */
 const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, size_t size);
 
 #endif

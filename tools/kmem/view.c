@@ -10,7 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_FROM = 512, KEY_TO, KEY_MIN, KEY_MAX, KEY_THREAD, KEY_FUNCTION, KEY_JSON };
+enum {
+	KEY_FROM = 512,
+	KEY_TO,
+	KEY_MIN,
+	KEY_MAX,
+	KEY_THREAD,
+	KEY_FUNCTION,
+	KEY_JSON,
+	KEY_NO_DEMANGLE
+};
 
 static const struct argp_option options[] = {
 	{ "input", 'i', "FILE", 0, "the recording (default " RECORDING_DEFAULT ")", 10 },
@@ -21,6 +30,7 @@ static const struct argp_option options[] = {
 	{ "thread", KEY_THREAD, "TID", 0, "of this thread", 11 },
 	{ "function", KEY_FUNCTION, "REGEX", 0, "by functions with such a name", 11 },
 	{ "json", KEY_JSON, NULL, 0, "for a script to read", 12 },
+	{ "no-demangle", KEY_NO_DEMANGLE, NULL, 0, "leave C++ names as the linker has them", 12 },
 	{ 0 },
 };
 
@@ -63,6 +73,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_JSON:
 		view->json = true;
 		break;
+	case KEY_NO_DEMANGLE:
+		view->mangled = true;
+		break;
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
 			return ARGP_ERR_UNKNOWN;
@@ -83,6 +96,8 @@ bool view_load(struct view *view)
 		return false;
 	model_play(&view->model, view->reader, &view->filter);
 	view->symbols = symbols_open(recording_maps(view->reader));
+	if (view->mangled)
+		symbols_keep_mangled(view->symbols);
 	return true;
 }
 
@@ -122,6 +137,9 @@ void view_notes(const struct view *view)
 		say("%lu events were lost while recording: numbers are too small, and what seems live may "
 		    "have been freed",
 		    lost);
+	if (recording_tail_is_missing(view->reader))
+		say("the program was killed, called _exit() or replaced itself: its last milliseconds "
+		    "before are not recorded");
 	if (view->model.sampled)
 		say("a sampled recording: numbers are estimates, from %lu samples",
 		    view->model.sum.events);
@@ -132,6 +150,8 @@ const char *human_bytes(double bytes, char buf[32])
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
 	unsigned unit = 0;
 
+	if (fabs(bytes) < 0.5)
+		bytes = 0; /* not -0 */
 	while (fabs(bytes) >= 1024 && unit < 4) {
 		bytes /= 1024;
 		unit++;

@@ -17,6 +17,7 @@ struct view {
 	struct model_filter filter;
 	const char *function; /* a regular expression; NULL: all */
 	bool json;
+	bool mangled; /* C++ names */
 	/* from view_load() */
 	struct reader *reader;
 	struct model model;
