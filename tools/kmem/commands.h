@@ -14,6 +14,7 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 int command_record(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_stat(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_script(int argc, char **argv);
 int command_slabinfo(int argc, char **argv);
 int command_status(int argc, char **argv);

@@ -24,6 +24,8 @@ static const struct {
 	{ "report", command_report, "where the memory of a recording went, by call site" },
 	{ "stat", command_stat,
 	  "a recording's totals, by call site and by size, as perf kmem stat" },
+	{ "export", command_export,
+	  "a recording in the formats of pprof, Perfetto, Chrome, DHAT, flame graphs, or as a page" },
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
 	{ "status", command_status, "what the library does in a process, and how much it holds" },

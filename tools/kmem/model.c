@@ -240,6 +240,10 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 		sum->alloc += bytes;
 		sum->events++;
 		add_live(sum, weight, bytes);
+		if (sum->live_bytes > sum->max_bytes) {
+			sum->max_bytes = sum->live_bytes;
+			sum->max_objects = sum->live_objects;
+		}
 	}
 	model->by_size[logarithm(event->req, MODEL_SIZES)] += weight;
 	model->by_size_bytes[logarithm(event->req, MODEL_SIZES)] += bytes;
@@ -248,6 +252,21 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 		model->sum.peak_objects = model->sum.live_objects;
 		model->peak_ns = recording_ns(reader, event->when);
 		model->peak_number++;
+	}
+}
+
+static void add_ages(struct model *model, const struct reader *reader)
+{
+	for (size_t i = 0; i < model->live_room; i++) {
+		const struct live *live = &model->live[i];
+		double age;
+
+		if (!live->ptr)
+			continue;
+		age = (double)(model->end_ns - recording_ns(reader, live->when));
+		age *= weight_of(model, live->req);
+		model->sum.live_ns += age;
+		model->site[live->site].sum.live_ns += age;
 	}
 }
 
@@ -280,6 +299,7 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	model->end_ns = recording_ns(reader, recording_end(reader));
 	model->point_ns = 0;
 	note_point(model, model->end_ns);
+	add_ages(model, reader);
 	for (size_t i = 0; i < model->nr_sites; i++)
 		note_peak_share(&model->site[i], model->peak_number);
 }
