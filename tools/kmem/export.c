@@ -84,6 +84,13 @@ size_t export_points(const struct export *export, struct point points[MODEL_POIN
 	return count;
 }
 
+int64_t export_mean(const struct export *export)
+{
+	const char *text = recording_info(export->view.reader, "sample_bytes");
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
 int export_pid(const struct export *export)
 {
 	const char *text = recording_info(export->view.reader, "pid");

@@ -47,6 +47,8 @@ const char *export_frame_name(const struct frame *frame, char *buf, size_t size)
 /* The curve, with the peak as a point of its own. Returns how many points there are. */
 size_t export_points(const struct export *export, struct point points[MODEL_POINTS + 1]);
 
+/* Mean of bytes from sample to sample; 0: all was recorded. */
+int64_t export_mean(const struct export *export);
 /* The recording's process id; 0: not known. */
 int export_pid(const struct export *export);
 /* When it began, seconds since 1970; 0: not known. */

@@ -153,9 +153,8 @@ static void add_head(const struct export *export, struct json_object *root)
 {
 	const struct view *view = &export->view;
 	const struct model *model = &view->model;
-	const char *mean = recording_info(view->reader, "sample_bytes");
 
-	export_json_add(root, "sample_bytes", mean ? strtod(mean, NULL) : 0);
+	export_json_add(root, "sample_bytes", (double)export_mean(export));
 	add_text(root, "command", export_command(export));
 	add_text(root, "host", recording_info(view->reader, "host"));
 	add_text(root, "function", view->function);

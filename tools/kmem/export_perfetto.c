@@ -45,7 +45,7 @@ typedef Perfetto__Protos__ProfilePacket__HeapSample heap_sample_t;
 		message_;                                                                          \
 	})
 
-/* Set an optional field. */
+/* Set an optional field; `message` is a plain variable, or a field of one. */
 #define SET(message, field, value) ((message)->has_##field = true, (message)->field = (value))
 
 static packet_t *new_packet(void)
@@ -150,8 +150,9 @@ static Perfetto__Protos__TrackEvent *new_event(packet_t *packet, uint64_t ns, en
 static void write_counter(const struct export *export, uint64_t ns, enum track track, double value)
 {
 	packet_t *packet = new_packet();
+	Perfetto__Protos__TrackEvent *event = new_event(packet, ns, track, EVENT_IS_COUNTER);
 
-	SET(new_event(packet, ns, track, EVENT_IS_COUNTER), counter_value, export_round(value));
+	SET(event, counter_value, export_round(value));
 	write_packet(export, packet);
 }
 
@@ -313,7 +314,7 @@ static void write_dump(const struct export *export)
 	Perfetto__Protos__ProfilePacket__ProcessHeapSamples *dump =
 		NEW(Perfetto__Protos__ProfilePacket__ProcessHeapSamples,
 		    perfetto__protos__profile_packet__process_heap_samples__init);
-	const char *mean = recording_info(export->view.reader, "sample_bytes");
+	int64_t mean = export_mean(export);
 	packet_t *packet = new_packet();
 	uint64_t end = START_NS + export->view.model.end_ns;
 
@@ -326,7 +327,7 @@ static void write_dump(const struct export *export)
 	SET(packet->profile_packet, index, 0);
 	SET(dump, pid, (uint64_t)export_pid(export));
 	SET(dump, timestamp, end);
-	SET(dump, sampling_interval_bytes, mean ? strtoull(mean, NULL, 10) : 1);
+	SET(dump, sampling_interval_bytes, mean ? (uint64_t)mean : 1);
 	dump->heap_name = xstrdup("libkmalloc");
 	add_mappings(export, interner.data);
 	for (size_t i = 0; i < export->nr_sites; i++) {

@@ -195,11 +195,11 @@ static void add_head(struct pprof *pprof, const struct export *export)
 						{ "inuse_objects", "count" },
 						{ "inuse_space", "bytes" } };
 	Perftools__Profiles__Profile *profile = pprof->profile;
-	const char *mean = recording_info(export->view.reader, "sample_bytes");
+	int64_t mean = export_mean(export);
 	char text[128];
 
 	string_number(pprof, "");
-	profile->period = mean ? strtoll(mean, NULL, 10) : 1;
+	profile->period = mean ? mean : 1;
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
 		EXPORT_PUSH(profile->sample_type, profile->n_sample_type,
 			    new_value_type(pprof, types[i][0], types[i][1]));
