@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Bundles the two pages, each into one HTML file with its script, its style and the licences of the
+// Bundles the pages, each into one HTML file with its script, its style and the licences of the
 // libraries inside: node bundle.mjs SOURCE-DIR OUT-DIR. The modules are those of OUT-DIR/node_modules.
-// Where the data goes the file keeps a placeholder, which page.py replaces.
+// Where the data goes the file keeps a placeholder, which page.py replaces, and `kmem export --html` in its.
 import { createRequire } from "node:module";
 import { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -48,9 +48,9 @@ function put(html, placeholder, text) {
 	return html.replace(placeholder, () => text);
 }
 
-async function bundle(name) {
+async function bundle(folder, name, made = name) {
 	const { outputFiles, metafile } = await esbuild.build({
-		absWorkingDir: source,
+		absWorkingDir: folder,
 		entryPoints: [`${name}.js`],
 		outdir: out,
 		nodePaths: [modules],
@@ -72,17 +72,18 @@ async function bundle(name) {
 	const licences = notices(packagesOf(metafile));
 	if (/--!?>/.test(licences))
 		throw new Error("error: a licence would end the comment around it");
-	let html = readFileSync(join(source, `${name}.html`), "utf8");
+	let html = readFileSync(join(folder, `${name}.html`), "utf8");
 	html = put(html, "@STYLE@", style);
 	html = put(html, "@SCRIPT@", script);
 	html = put(html, "@LICENCES@", licences);
-	put(html, "@DATA@", ""); // just one is left for page.py
-	const file = join(out, name === "page" ? "results.html" : `${name}.html`);
+	put(html, "@DATA@", ""); // just one is left for the data
+	const file = join(out, `${made}.html`);
 	writeFileSync(`${file}.new`, html);
 	renameSync(`${file}.new`, file);
 }
 
 if (!existsSync(modules))
 	throw new Error(`error: no ${modules}`);
-await bundle("page");
-await bundle("flame");
+await bundle(source, "page", "results");
+await bundle(source, "flame");
+await bundle(join(source, "../../tools/kmem/page"), "heap");

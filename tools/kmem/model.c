@@ -241,6 +241,10 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 		sum->alloc += bytes;
 		sum->events++;
 		add_live(sum, weight, bytes);
+		if (sum->live_bytes > sum->max_bytes) {
+			sum->max_bytes = sum->live_bytes;
+			sum->max_objects = sum->live_objects;
+		}
 	}
 	model->by_size[logarithm(event->req, MODEL_SIZES)] += weight;
 	model->by_size_bytes[logarithm(event->req, MODEL_SIZES)] += bytes;
@@ -276,6 +280,21 @@ static void settle(struct tally *sum)
 		sum->peak_objects = sum->peak_bytes = 0;
 }
 
+static void add_ages(struct model *model, const struct reader *reader)
+{
+	for (size_t i = 0; i < model->live_room; i++) {
+		const struct live *live = &model->live[i];
+		double age;
+
+		if (!live->ptr)
+			continue;
+		age = (double)(model->end_ns - recording_ns(reader, live->when));
+		age *= weight_of(model, live->req);
+		model->sum.live_ns += age;
+		model->site[live->site].sum.live_ns += age;
+	}
+}
+
 static void finish(struct model *model, const struct reader *reader)
 {
 	settle(&model->sum);
@@ -286,6 +305,7 @@ static void finish(struct model *model, const struct reader *reader)
 	model->end_ns = recording_ns(reader, recording_end(reader));
 	model->point_ns = 0;
 	note_point(model, model->end_ns);
+	add_ages(model, reader);
 }
 
 void model_play(struct model *model, struct reader *reader, const struct model_filter *filter)

@@ -27,10 +27,12 @@ struct tally {
 	double live_objects, live_bytes;
 	double peak_objects,
 		peak_bytes; /* what was live when the whole program's live bytes were at their highest */
-	double short_lived; /* objects freed within MODEL_SHORT_NS */
-	double cross_cpu;   /* objects freed on another CPU */
-	double lifetime_ns; /* sum, of those that were freed */
-	uint64_t events;    /* allocations seen; of a sampled recording fewer than allocs */
+	double max_bytes, max_objects; /* when its own live bytes were at their highest */
+	double short_lived;	       /* objects freed within MODEL_SHORT_NS */
+	double cross_cpu;	       /* objects freed on another CPU */
+	double lifetime_ns;	       /* sum, of those that were freed */
+	double live_ns;		       /* sum of the ages of those that are live at the end */
+	uint64_t events; /* allocations seen; of a sampled recording fewer than allocs */
 };
 
 struct site {

@@ -29,6 +29,7 @@ struct entry {
 
 struct symbols {
 	Dwfl *dwfl; /* NULL: nothing is known */
+	char *maps;
 	struct entry *entry;
 	size_t count, room;
 	bool mangled; /* names stay so */
@@ -47,6 +48,7 @@ struct symbols *symbols_open(const char *maps)
 	struct symbols *symbols = xcalloc(1, sizeof(*symbols));
 	FILE *file;
 
+	symbols->maps = xstrdup(maps ? maps : "");
 	if (!maps || !*maps)
 		return symbols;
 	/* names come from files on this machine, not from servers */
@@ -71,6 +73,7 @@ void symbols_close(struct symbols *symbols)
 	for (size_t i = 0; i < symbols->nr_names; i++)
 		free(symbols->name[i]);
 	free(symbols->name);
+	free(symbols->maps);
 	if (symbols->dwfl)
 		dwfl_end(symbols->dwfl);
 	free(symbols);
@@ -133,8 +136,10 @@ static void call_place(Dwarf_Die *die, Dwarf_Die *unit, struct frame *frame)
 	size_t count;
 
 	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attribute), &value) == 0 &&
-	    dwarf_getsrcfiles(unit, &files, &count) == 0 && value < count)
-		frame->file = base_name(dwarf_filesrc(files, value, NULL, NULL));
+	    dwarf_getsrcfiles(unit, &files, &count) == 0 && value < count) {
+		frame->path = dwarf_filesrc(files, value, NULL, NULL);
+		frame->file = base_name(frame->path);
+	}
 	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_line, &attribute), &value) == 0)
 		frame->line = (int)value;
 }
@@ -158,7 +163,7 @@ static size_t add_inlined(Dwfl_Module *module, uint64_t at, struct frame *frames
 			continue;
 		frames[count] = place;
 		frames[count++].function = name;
-		place.file = NULL;
+		place.file = place.path = NULL;
 		place.line = 0;
 		call_place(&scopes[i], unit, &place);
 	}
@@ -192,8 +197,10 @@ static size_t look_up(struct symbols *symbols, uint64_t address, struct frame fr
 		frame->offset = offset + 1;
 	}
 	line = dwfl_module_getsrc(module, at);
-	if (line)
-		frame->file = base_name(dwfl_lineinfo(line, NULL, &frame->line, NULL, NULL, NULL));
+	if (line) {
+		frame->path = dwfl_lineinfo(line, NULL, &frame->line, NULL, NULL, NULL);
+		frame->file = base_name(frame->path);
+	}
 	return add_inlined(module, at, frames);
 }
 
@@ -254,4 +261,48 @@ const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, s
 	else
 		snprintf(buf, size, "0x%lx", address);
 	return buf;
+}
+
+static void find_build_id(struct symbols *symbols, struct module *module)
+{
+	Dwfl_Module *found = symbols->dwfl ? dwfl_addrmodule(symbols->dwfl, module->start) : NULL;
+	const unsigned char *bytes;
+	GElf_Addr bias, vaddr;
+	int count;
+
+	module->build_id[0] = 0;
+	/* it is known once the file has been looked into */
+	if (!found || !dwfl_module_getelf(found, &bias))
+		return;
+	count = dwfl_module_build_id(found, &bytes, &vaddr);
+	for (int i = 0; i < count && i < (int)sizeof(module->build_id) / 2 - 1; i++)
+		snprintf(module->build_id + i * 2, 3, "%02x", bytes[i]);
+}
+
+bool symbols_next_module(struct symbols *symbols, size_t *at, struct module *module)
+{
+	static const char deleted[] = " (deleted)";
+
+	while (symbols->maps[*at]) {
+		const char *line = symbols->maps + *at, *end = strchrnul(line, '\n');
+		size_t path_length;
+		char code;
+		int path;
+
+		*at += (size_t)(end - line) + (*end == '\n');
+		if (sscanf(line, "%lx-%lx %*c%*c%c%*c %lx %*s %*u%n", &module->start, &module->end,
+			   &code, &module->offset, &path) != 4 ||
+		    code != 'x')
+			continue;
+		while (line[path] == ' ')
+			path++;
+		path_length = (size_t)(end - line) - (size_t)path;
+		if (path_length >= sizeof(deleted) &&
+		    !strncmp(end - sizeof(deleted) + 1, deleted, sizeof(deleted) - 1))
+			path_length -= sizeof(deleted) - 1;
+		snprintf(module->path, sizeof(module->path), "%.*s", (int)path_length, line + path);
+		find_build_id(symbols, module);
+		return true;
+	}
+	return false;
 }

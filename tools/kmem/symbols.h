@@ -6,6 +6,7 @@
 #ifndef KMEM_SYMBOLS_H
 #define KMEM_SYMBOLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct frame {
 		function; /* of C++ as it is written there, see symbols_keep_mangled(); NULL: not known */
 	const char *module; /* file name without its folder; NULL: in no file */
 	const char *file;   /* source; NULL: no debug information */
+	const char *path;   /* the same with its folders */
 	int line;
 	uint64_t offset; /* from the function's start, or, without one, from the module's */
 };
@@ -33,6 +35,17 @@ struct frame {
  * least one. Strings live as long as `symbols`.
  */
 size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame frames[FRAMES_MAX]);
+
+/* Code of a file that was mapped. */
+struct module {
+	uint64_t start, end; /* addresses, the latter behind it */
+	uint64_t offset;     /* in the file */
+	char path[4096];     /* or "[vdso]"; "": of no file */
+	char build_id[64];   /* hexadecimal; "": not known */
+};
+
+/* The mappings with code, one after the other, from low addresses to high ones: *at is 0 first. False: no more. */
+bool symbols_next_module(struct symbols *symbols, size_t *at, struct module *module);
 
 /* "function+0x12 [module]", the function being the one that others were inlined into; or the address. In buf, which is returned. */
 const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, size_t size);
