@@ -78,8 +78,3 @@ void json_add_address(struct json_object *object, const char *name, uint64_t val
 	json_add_string(object, name, text);
 }
 
-void json_print(struct json_object *object)
-{
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY));
-	json_object_put(object);
-}

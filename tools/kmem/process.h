@@ -3,6 +3,7 @@
 #ifndef KMEM_PROCESS_H
 #define KMEM_PROCESS_H
 
+#include "json.h"
 #include "remote.h"
 
 #include <argp.h>
@@ -31,7 +32,5 @@ void json_add_number(struct json_object *object, const char *name, uint64_t valu
 void json_add_string(struct json_object *object, const char *name, const char *value);
 /* An address, as text in hex. */
 void json_add_address(struct json_object *object, const char *name, uint64_t value);
-/* Print it, and let go of it. */
-void json_print(struct json_object *object);
 
 #endif
