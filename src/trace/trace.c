@@ -22,7 +22,7 @@
  * fork: the child has copies of the rings, which nobody reads: it unmaps them. A vfork child must not come here, for its
  * index is its parent's.
  *
- * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes; only tried.
+ * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes; only tried for the latter, and where the thread holds locks.
  */
 #include "trace/trace.h"
 
@@ -100,7 +100,12 @@ static bool ring_create(unsigned index, gfp_t gfp)
 {
 	bool done;
 
-	if (!gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
+	if (!gfpflags_allow_blocking(gfp))
+		return false;
+	/* another thread makes its ring, or this one does, below a handler */
+	if (!lock_in_atomic())
+		lock_acquire(&trace_lock);
+	else if (!lock_try(&trace_lock))
 		return false;
 	done = ring_create_locked(index);
 	lock_release(&trace_lock);
@@ -257,11 +262,14 @@ static void apply_locked(uint32_t generation)
 		trace_control.pid = (uint32_t)port_getpid();
 	}
 	atomic_store(&full_since, 0);
+	if (mode == TRACE_SAMPLE && trace_control.want_stacks)
+		trace_stacks_create();
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)
 		return;
 	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	trace_stacks_discard();
 	for (unsigned i = 0; i < trace_control.nr_rings; i++)
 		if (ring_at(i))
 			os_discard((char *)ring_at(i) + TRACE_RING_HEADER,
@@ -293,6 +301,7 @@ void trace_init(void)
 		trace_control.want_mode = (uint32_t)params.trace;
 		trace_control.want_full = (uint32_t)params.trace_full;
 		trace_control.want_ring_events = params.trace_ring;
+		trace_control.want_stacks = params.trace_stacks;
 		trace_control.generation = 1;
 		trace_poll(GFP_KERNEL);
 	}
@@ -314,6 +323,7 @@ void trace_fork_child(void)
 			os_unmap(ring, ring_bytes());
 	}
 	trace_control.nr_rings = 0;
+	trace_stacks_fork_child();
 }
 
 /* Events that the reader has not taken. */
@@ -329,7 +339,7 @@ static uint64_t nr_left(void)
 				trace_control.ring_events -
 				__atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
 	}
-	return left;
+	return left + trace_stacks_left();
 }
 
 void trace_end(void)

@@ -13,6 +13,7 @@
 #include "recording.h"
 #include "remote.h"
 #include "rings.h"
+#include "samples.h"
 #include "say.h"
 #include "target.h"
 
@@ -39,7 +40,7 @@ struct options {
 	const char *output;
 	enum trace_mode mode;
 	enum trace_full full;
-	bool full_given;
+	bool full_given, stacks;
 	uint64_t sample_bytes, ring_events, max_bytes;
 	double seconds;
 	pid_t pid;
@@ -50,8 +51,9 @@ struct session {
 	const struct options *options;
 	struct target target;
 	struct rings *rings;
+	struct samples *samples; /* NULL: without stacks */
 	struct writer *writer;
-	uint64_t start, maps_at, lost;
+	uint64_t start, maps_at, lost, stacks_lost;
 	char *maps, *caches;
 	size_t caches_size;
 };
@@ -226,9 +228,9 @@ static _Noreturn void run_program(const struct options *options, const char *lib
 	char words[256];
 
 	snprintf(words, sizeof(words),
-		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu",
+		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu%s",
 		 modes[options->mode], getpid(), fulls[options->full], options->ring_events,
-		 options->sample_bytes);
+		 options->sample_bytes, options->stacks ? " trace.stacks" : "");
 	append_env("KMALLOC_CMDLINE", ' ', words, false);
 	append_env("LD_PRELOAD", ':', library, true);
 	execvp(options->program[0], options->program);
@@ -255,8 +257,15 @@ static pid_t start_program(const struct options *options)
 static void take(const struct event *event, void *arg)
 {
 	struct session *session = arg;
+	struct event with_stack;
 
-	recording_event(session->writer, event);
+	if (!session->samples || !event_is_alloc(event)) {
+		recording_event(session->writer, event);
+		return;
+	}
+	with_stack = *event;
+	with_stack.stack = samples_stack(session->samples, event);
+	recording_event(session->writer, &with_stack);
 }
 
 static void note_lost(struct session *session)
@@ -307,6 +316,8 @@ static enum outcome collect(struct session *session)
 
 		if (taken < 0)
 			return GONE;
+		if (session->samples)
+			samples_collect(session->samples);
 		if (!options->program)
 			target_divert(&session->target);
 		look_around(session);
@@ -350,7 +361,11 @@ static bool attach(struct session *session, pid_t pid, int *status)
 
 static void begin(struct session *session)
 {
-	session->rings = rings_open(&session->target, session->options->program != NULL);
+	bool from_start = session->options->program != NULL;
+
+	session->rings = rings_open(&session->target, from_start);
+	if (session->options->stacks)
+		session->samples = samples_open(&session->target, session->writer, from_start);
 	write_maps(session);
 	write_caches(session);
 	session->maps_at = now_ms();
@@ -361,6 +376,9 @@ static void end(struct session *session)
 	note_lost(session);
 	rings_close(session->rings);
 	session->rings = NULL;
+	session->stacks_lost += session->samples ? samples_lost(session->samples) : 0;
+	samples_close(session->samples);
+	session->samples = NULL;
 	target_close(&session->target);
 }
 
@@ -398,7 +416,7 @@ static void record_process(struct session *session, pid_t pid)
 {
 	const struct options *options = session->options;
 	struct target_wish wish = { options->mode, options->full, options->sample_bytes,
-				    options->ring_events };
+				    options->ring_events, options->stacks };
 
 	begin(session);
 	if (target_trace(&session->target, &wish) != 0)
@@ -420,6 +438,10 @@ static void finish(struct session *session)
 		say("%lu events were lost: the rings were full (--ring makes them larger, --full=wait "
 		    "lets the program wait)",
 		    lost);
+	if (session->stacks_lost)
+		say("%lu samples have no call stack but their call site: they came faster than stacks "
+		    "could be taken (a larger --sample makes fewer)",
+		    session->stacks_lost);
 	if (!recording_events(session->writer))
 		say("nothing was recorded: does the program run the library? (static and setuid "
 		    "programs ignore LD_PRELOAD)");
@@ -459,7 +481,7 @@ static int run(const struct options *options)
 	return WEXITSTATUS(status);
 }
 
-enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR };
+enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR, KEY_STACKS };
 
 static const struct argp_option argp_options[] = {
 	{ "output", 'o', "FILE", 0, "where the recording goes (default " RECORDING_DEFAULT ")", 0 },
@@ -467,6 +489,7 @@ static const struct argp_option argp_options[] = {
 	{ "all", KEY_ALL, NULL, 0, "every call (the default)", 1 },
 	{ "sample", KEY_SAMPLE, "BYTES", OPTION_ARG_OPTIONAL,
 	  "one allocation in so many bytes on average, and its free (default 512K)", 1 },
+	{ "stacks", KEY_STACKS, NULL, 0, "with --sample, the whole call stack of each sample", 1 },
 	{ "full", KEY_FULL, "HOW", 0,
 	  "what the program does when events come faster than they can be taken: drop them "
 	  "(default with -p), overwrite the oldest, wait (default without)",
@@ -498,6 +521,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (arg)
 			options->sample_bytes = option_number(state, "--sample", arg, 1, 1UL << 40);
 		break;
+	case KEY_STACKS:
+		options->stacks = true;
+		break;
 	case KEY_FULL:
 		options->full_given = true;
 		if (!strcmp(arg, "drop"))
@@ -528,6 +554,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!options->program == !options->pid)
 			argp_error(state, "say which PROGRAM to run, or -p PID");
+		if (options->stacks && options->mode != TRACE_SAMPLE)
+			argp_error(state, "--stacks wants --sample");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -132,6 +132,9 @@ const char *human_bytes(double bytes, char buf[32])
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
 	unsigned unit = 0;
 
+	/* sums of weights that came and went */
+	if (fabs(bytes) < 0.5)
+		bytes = 0;
 	while (fabs(bytes) >= 1024 && unit < 4) {
 		bytes /= 1024;
 		unit++;
