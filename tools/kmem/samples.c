@@ -28,7 +28,6 @@ struct samples {
 	uint64_t tail, lost, lost_before;
 	uint64_t
 		stuck_at; /* when the slot at the tail was first found not to be committed; 0: it was */
-	bool known, from_start;
 	struct trace_stack *waiting[WAITING_MAX]; /* oldest first */
 	size_t nr_waiting;
 };
@@ -44,10 +43,16 @@ static uint64_t now_ms(void)
 struct samples *samples_open(const struct target *target, struct writer *writer, bool from_start)
 {
 	struct samples *samples = xcalloc(1, sizeof(*samples));
+	struct trace_stacks header;
 
 	samples->target = target;
 	samples->writer = writer;
-	samples->from_start = from_start;
+	/* what an earlier recording left is nobody's; where there are none yet they begin at 0 */
+	if (!from_start && target->state.stacks &&
+	    target_read(target, target->state.stacks, &header, sizeof(header)) == 0) {
+		samples->tail = header.head;
+		samples->lost_before = header.lost;
+	}
 	samples->unwinder = unwinder_open(target->pid);
 	return samples;
 }
@@ -113,11 +118,6 @@ void samples_collect(struct samples *samples)
 
 	if (!address || target_read(target, address, &header, sizeof(header)) != 0)
 		return;
-	if (!samples->known) {
-		samples->tail = samples->from_start ? header.tail : header.head;
-		samples->lost_before = samples->from_start ? 0 : header.lost;
-		samples->known = true;
-	}
 	samples->lost = header.lost - samples->lost_before;
 	while (samples->tail < header.head) {
 		uint64_t slot = address + TRACE_STACKS_HEADER +
