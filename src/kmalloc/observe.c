@@ -147,6 +147,8 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		return;
 	poll(gfp);
 	sample = sample_alloc(object, cache, area, size);
+	if (sample && trace_mode() == TRACE_SAMPLE && trace_wants_stacks())
+		trace_stack(object, gfp);
 	if (is_told_of(sample))
 		trace_write(&event);
 	if (unlikely(probes_armed()))

@@ -262,6 +262,17 @@ const char *os_program(void)
 	return name ? name : "?";
 }
 
+const void *os_stack_end(void)
+{
+	return &__libc_stack_end ? __libc_stack_end : NULL;
+}
+
+/* The kernel reads the set before it looks at what to do with it, and nothing is done: there is no such `how`. */
+bool os_is_readable(const void *addr)
+{
+	return call(SYS_rt_sigprocmask, -1, (long)addr, 0, sizeof(uint64_t), 0, 0) != -EFAULT;
+}
+
 uint64_t os_block_signals(void)
 {
 	uint64_t all = ~0UL, old = 0;

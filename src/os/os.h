@@ -8,7 +8,7 @@
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
  * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
- * calls vfork or malloc_stats itself, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
+ * calls vfork or malloc_stats itself, or is recorded with stacks, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -108,6 +108,11 @@ const char *os_getenv(const char *name);
 size_t os_rseq_feature_size(void);
 /* Text at exec of this program's name, for reports; never NULL. */
 const char *os_program(void);
+
+/* [asked] Can the 8 bytes at addr be read? Another thread may change that. */
+bool os_is_readable(const void *addr);
+/* The last address of the first thread's stack that is known, or NULL. */
+const void *os_stack_end(void);
 
 /* Around vfork and while the world is stopped: block all signals of the thread, and set the mask as it was. */
 uint64_t os_block_signals(void);

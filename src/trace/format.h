@@ -91,6 +91,33 @@ struct trace_ring {
 
 #define TRACE_RING_HEADER 4096U
 
+/*
+ * Stacks of samples: slots of one size, used in turn. A writer takes the next number by a step of `head`, if the reader has
+ * freed its slot, fills it, and stores number + 1 in `commit`: no other value that was ever there is that. It does so
+ * before it writes the event; the reader puts the two together by thread, address and time.
+ */
+struct trace_stacks {
+	uint64_t head; /* slots ever taken; any thread, atomically */
+	uint64_t tail; /* slots ever read; by the reader */
+	uint64_t lost; /* stacks that found no slot */
+};
+
+#define TRACE_STACKS_HEADER 4096U
+#define TRACE_STACK_SLOTS 512U
+#define TRACE_STACK_SLOT 16384U
+
+struct trace_stack {
+	uint64_t commit;
+	uint64_t when; /* time stamp counter, before that of the event */
+	uint64_t ptr;
+	uint32_t tid, bytes; /* of stack[] that are there */
+	/* of the frame that took it, whose stack begins at rsp */
+	uint64_t rip, rsp, rbp, rbx, r12, r13, r14, r15;
+	uint8_t stack[TRACE_STACK_SLOT - 12 * sizeof(uint64_t)];
+};
+
+#define TRACE_STACKS_BYTES (TRACE_STACKS_HEADER + TRACE_STACK_SLOTS * (uint64_t)TRACE_STACK_SLOT)
+
 struct trace_control {
 	uint64_t magic;	  /* TRACE_MAGIC; 0: the library has not started */
 	uint32_t version; /* TRACE_VERSION */
@@ -127,6 +154,10 @@ struct trace_control {
 	uint64_t caches; /* address of the pointer to the newest struct kmem_cache */
 	uint64_t layout; /* changes with the structs that `kmem` looks into */
 	uint64_t places; /* address of a struct trace_places */
+
+	uint32_t want_stacks; /* a wish: with TRACE_SAMPLE, the stack of each sample */
+	uint32_t reserved;
+	uint64_t stacks; /* address of struct trace_stacks; 0: none. By the library */
 };
 
 /*

@@ -299,11 +299,14 @@ static void apply_locked(uint32_t generation)
 		trace_control.ring_events = (uint32_t)events;
 		trace_control.pid = (uint32_t)port_getpid();
 	}
+	if (mode == TRACE_SAMPLE && trace_control.want_stacks)
+		trace_stacks_create();
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)
 		return;
 	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	trace_stacks_discard();
 	for (unsigned i = 0; i < trace_control.nr_rings; i++)
 		if (ring_at(i))
 			os_discard((char *)ring_at(i) + TRACE_RING_HEADER,
@@ -335,6 +338,7 @@ void trace_init(void)
 		trace_control.want_mode = (uint32_t)params.trace;
 		trace_control.want_full = (uint32_t)params.trace_full;
 		trace_control.want_ring_events = params.trace_ring;
+		trace_control.want_stacks = params.trace_stacks;
 		trace_control.generation = 1;
 		trace_poll(GFP_KERNEL);
 	}
@@ -356,6 +360,7 @@ void trace_fork_child(void)
 			os_unmap(ring, ring_bytes());
 	}
 	trace_control.nr_rings = 0;
+	trace_stacks_fork_child();
 }
 
 /* Events that the reader has not taken. */
@@ -371,7 +376,7 @@ static uint64_t nr_left(void)
 				trace_control.ring_events -
 				__atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
 	}
-	return left;
+	return left + trace_stacks_left();
 }
 
 void trace_end(void)

@@ -43,6 +43,25 @@ static inline enum trace_mode trace_mode(void)
  */
 bool trace_sample(size_t bytes);
 
+/* Are stacks of samples wanted, and is there room for them? */
+static inline bool trace_wants_stacks(void)
+{
+	return __atomic_load_n(&trace_control.want_stacks, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&trace_control.stacks, __ATOMIC_RELAXED);
+}
+
+/*
+ * [trace_wants_stacks()] Keep this thread's stack for the event of `ptr`, which is written next. gfp: may it make system
+ * calls? Where not, the stack is cut at the end of its page.
+ */
+void trace_stack(const void *ptr, gfp_t gfp);
+/* [trace_lock] Make room for stacks; and what is in there goes. In the child of fork: all of it. */
+void trace_stacks_create(void);
+void trace_stacks_discard(void);
+void trace_stacks_fork_child(void);
+/* Stacks that the reader has not taken. */
+uint64_t trace_stacks_left(void);
+
 /* In the child of fork: nobody reads its rings. */
 void trace_fork_child(void);
 /* The program ends: wait for the reader to take what is left, as long as it does. */

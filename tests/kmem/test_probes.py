@@ -47,7 +47,9 @@ usdt:LIBRARY:kmem:slab_flush /str(arg0) == "kmalloc-1280"/ { @flush = sum(arg1);
 """
 OTEL = """
 usdt:LIBRARY:otel_memory:alloc { @alloc = count(); @size = sum(arg1); @weight = sum(arg2); @live[arg0] = 1; }
-usdt:LIBRARY:otel_memory:free { if (@live[arg0]) { @free = count(); delete(@live[arg0]); } else { @unknown = count(); } }
+usdt:LIBRARY:otel_memory:free {
+	if (@live[arg0]) { @free = count(); delete(@live[arg0]); } else { @unknown = count(); }
+}
 """
 
 
@@ -78,12 +80,10 @@ def needs(program):
 class Program:
     """probed, running on the library."""
 
-    def __init__(self, *words, preload=True, cmdline=""):
-        environment = dict(os.environ, KMALLOC_CMDLINE=cmdline)
-        if preload:
-            environment["LD_PRELOAD"] = str(LIBRARY)
-        self.process = subprocess.Popen([*words, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
+    def __init__(self, cmdline=""):
+        environment = dict(os.environ, KMALLOC_CMDLINE=cmdline, LD_PRELOAD=str(LIBRARY))
+        self.process = subprocess.Popen([str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, env=environment)
 
     def tell(self, order):
         self.process.stdin.write(order + "\n")

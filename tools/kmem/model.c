@@ -84,13 +84,19 @@ static void remove_live(struct model *model, struct live *live)
 	model->nr_live--;
 }
 
+static uint64_t hash_of_site(uint64_t address, uint32_t stack)
+{
+	return hash(address ^ (uint64_t)stack << 40);
+}
+
 static void grow_site_hash(struct model *model)
 {
 	free(model->site_hash);
 	model->site_hash_room = model->site_hash_room ? model->site_hash_room * 2 : 1024;
 	model->site_hash = xcalloc(model->site_hash_room, sizeof(*model->site_hash));
 	for (size_t i = 0; i < model->nr_sites; i++) {
-		size_t at = hash(model->site[i].address) & (model->site_hash_room - 1);
+		size_t at = hash_of_site(model->site[i].address, model->site[i].stack) &
+			    (model->site_hash_room - 1);
 
 		while (model->site_hash[at])
 			at = (at + 1) & (model->site_hash_room - 1);
@@ -100,15 +106,17 @@ static void grow_site_hash(struct model *model)
 
 static uint32_t site_number(struct model *model, const struct event *event)
 {
+	uint32_t stack = model->by_stack ? event->stack : 0;
 	size_t at;
 
 	if (model->nr_sites * 2 >= model->site_hash_room)
 		grow_site_hash(model);
-	at = hash(event->site) & (model->site_hash_room - 1);
+	at = hash_of_site(event->site, stack) & (model->site_hash_room - 1);
 	while (model->site_hash[at]) {
 		uint32_t number = model->site_hash[at] - 1;
 
-		if (model->site[number].address == event->site)
+		if (model->site[number].address == event->site &&
+		    model->site[number].stack == stack)
 			return number;
 		at = (at + 1) & (model->site_hash_room - 1);
 	}
@@ -117,7 +125,8 @@ static uint32_t site_number(struct model *model, const struct event *event)
 		model->site = xrealloc(model->site, model->site_room * sizeof(*model->site));
 	}
 	model->site_hash[at] = (uint32_t)model->nr_sites + 1;
-	model->site[model->nr_sites] = (struct site){ .address = event->site, .type = event->type };
+	model->site[model->nr_sites] =
+		(struct site){ .address = event->site, .stack = stack, .type = event->type };
 	return (uint32_t)model->nr_sites++;
 }
 
@@ -316,6 +325,7 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	unsigned image = 0;
 
 	*model = (struct model){ .points_every = FIRST_DISTANCE_NS, .peak_number = 1 };
+	model->by_stack = filter && filter->by_stack;
 	if (mean && strtod(mean, NULL) > 0 && strtod(mean, NULL) < MEAN_MAX) {
 		model->sampled = true;
 		model->mean = strtod(mean, NULL);

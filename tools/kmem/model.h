@@ -17,6 +17,7 @@ struct model_filter {
 	uint64_t from_ns, to_ns;       /* allocations within; to_ns 0: no end */
 	uint64_t min_bytes, max_bytes; /* asked for; max_bytes 0: no limit */
 	uint32_t tid;		       /* 0: any */
+	bool by_stack;		       /* sums per call stack, where an event has one */
 };
 
 /* Sums of a call site, or of all. Counts are double because samples weigh. */
@@ -37,7 +38,8 @@ struct tally {
 
 struct site {
 	uint64_t address;
-	uint8_t type; /* of its first allocation */
+	uint32_t stack; /* by_stack: number; 0: these have none */
+	uint8_t type;	/* of its first allocation */
 	struct tally sum;
 	uint64_t peak_seen; /* number of the peak that peak_* is of */
 };
@@ -64,7 +66,7 @@ struct model {
 	uint64_t peak_ns, end_ns;
 	uint64_t nr_events,
 		unknown_frees; /* frees of what was allocated before, or whose event was lost */
-	bool sampled;
+	bool sampled, by_stack;
 	/* private */
 	struct live *live;
 	size_t nr_live, live_room;

@@ -77,4 +77,3 @@ void json_add_address(struct json_object *object, const char *name, uint64_t val
 	snprintf(text, sizeof(text), "0x%lx", value);
 	json_add_string(object, name, text);
 }
-

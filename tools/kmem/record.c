@@ -16,6 +16,7 @@
 #include "recording.h"
 #include "remote.h"
 #include "rings.h"
+#include "samples.h"
 #include "say.h"
 #include "target.h"
 
@@ -43,7 +44,7 @@ struct options {
 	const char *output;
 	enum trace_mode mode;
 	enum trace_full full;
-	bool full_given;
+	bool full_given, stacks;
 	uint64_t sample_bytes, ring_events, max_bytes;
 	double seconds;
 	pid_t pid;
@@ -54,12 +55,14 @@ struct session {
 	const struct options *options;
 	struct target target;
 	struct rings *rings;
+	struct samples *samples; /* NULL: without stacks */
 	struct writer *writer;
 	uint64_t start, maps_at;
 	double ns_per_tick;
 	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
 	uint32_t generation;	     /* of the wishes that are ours */
 	bool tail_missing;
+	uint64_t stacks_lost;
 	char *maps, *caches;
 	size_t caches_size;
 };
@@ -238,9 +241,9 @@ static _Noreturn void run_program(const struct options *options, const char *lib
 	char words[256];
 
 	snprintf(words, sizeof(words),
-		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu",
+		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu%s",
 		 modes[options->mode], getpid(), fulls[options->full], options->ring_events,
-		 options->sample_bytes);
+		 options->sample_bytes, options->stacks ? " trace.stacks" : "");
 	append_env("KMALLOC_CMDLINE", ' ', words, false);
 	append_env("LD_PRELOAD", ':', library, true);
 	signal(SIGPIPE, SIG_DFL);
@@ -268,8 +271,15 @@ static pid_t start_program(const struct options *options)
 static void take(const struct event *event, void *arg)
 {
 	struct session *session = arg;
+	struct event with_stack;
 
-	recording_event(session->writer, event);
+	if (!session->samples || !event_is_alloc(event)) {
+		recording_event(session->writer, event);
+		return;
+	}
+	with_stack = *event;
+	with_stack.stack = samples_stack(session->samples, event);
+	recording_event(session->writer, &with_stack);
 }
 
 static void note_lost(struct session *session)
@@ -340,6 +350,8 @@ static enum outcome collect(struct session *session)
 			return GONE;
 		if (!is_ours(session))
 			return TAKEN;
+		if (session->samples)
+			samples_collect(session->samples);
 		if (!options->program)
 			target_divert(&session->target);
 		look_around(session);
@@ -383,8 +395,12 @@ static bool attach(struct session *session, pid_t pid, int *status)
 
 static void begin(struct session *session)
 {
-	session->rings = rings_open(&session->target, session->options->program != NULL);
+	bool from_start = session->options->program != NULL;
+
+	session->rings = rings_open(&session->target, from_start);
 	session->generation = session->target.state.generation;
+	if (session->options->stacks)
+		session->samples = samples_open(&session->target, session->writer, from_start);
 	write_maps(session);
 	write_caches(session);
 	session->maps_at = now_ms();
@@ -399,6 +415,9 @@ static void end(struct session *session, enum outcome outcome)
 	session->lost_earlier = session->lost;
 	rings_close(session->rings);
 	session->rings = NULL;
+	session->stacks_lost += session->samples ? samples_lost(session->samples) : 0;
+	samples_close(session->samples);
+	session->samples = NULL;
 	target_close(&session->target);
 }
 
@@ -445,7 +464,7 @@ static void record_process(struct session *session, pid_t pid)
 {
 	const struct options *options = session->options;
 	struct target_wish wish = { options->mode, options->full, options->sample_bytes,
-				    options->ring_events };
+				    options->ring_events, options->stacks };
 	enum outcome outcome;
 
 	if (session->target.state.mode != TRACE_OFF)
@@ -492,6 +511,10 @@ static void finish(struct session *session)
 		    lost);
 	if (session->tail_missing)
 		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
+	if (session->stacks_lost)
+		say("%lu samples have no call stack but their call site: they came faster than stacks "
+		    "could be taken (a larger --sample makes fewer)",
+		    session->stacks_lost);
 	if (!recording_events(session->writer))
 		say("nothing was recorded: does the program run the library? (static and setuid "
 		    "programs ignore LD_PRELOAD)");
@@ -535,7 +558,7 @@ static int run(const struct options *options)
 	return WEXITSTATUS(status);
 }
 
-enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR };
+enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR, KEY_STACKS };
 
 static const struct argp_option argp_options[] = {
 	{ "output", 'o', "FILE", 0, "where the recording goes (default " RECORDING_DEFAULT ")", 0 },
@@ -543,6 +566,7 @@ static const struct argp_option argp_options[] = {
 	{ "all", KEY_ALL, NULL, 0, "every call (the default)", 1 },
 	{ "sample", KEY_SAMPLE, "BYTES", OPTION_ARG_OPTIONAL,
 	  "one allocation in so many bytes on average, and its free (default 512K)", 1 },
+	{ "stacks", KEY_STACKS, NULL, 0, "with --sample, the whole call stack of each sample", 1 },
 	{ "full", KEY_FULL, "HOW", 0,
 	  "what the program does when events come faster than they can be taken: drop them "
 	  "(default with -p), overwrite the oldest, wait (default without)",
@@ -574,6 +598,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (arg)
 			options->sample_bytes = option_number(state, "--sample", arg, 1, 1UL << 40);
 		break;
+	case KEY_STACKS:
+		options->stacks = true;
+		break;
 	case KEY_FULL:
 		options->full_given = true;
 		if (!strcmp(arg, "drop"))
@@ -604,6 +631,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!options->program == !options->pid)
 			argp_error(state, "say which PROGRAM to run, or -p PID");
+		if (options->stacks && options->mode != TRACE_SAMPLE)
+			argp_error(state, "--stacks wants --sample");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;

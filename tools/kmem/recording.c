@@ -11,6 +11,16 @@
  *	varint	number of the call site in the chunk; one that is new is followed by its 8 bytes
  *	varint	bytes, of allocations and counts; and the cache's id
  *	varint	thread, FLAG_THREAD: another one; CPU, FLAG_CPU; gfp, FLAG_GFP
+ *
+ * One that has a call stack comes behind
+ *
+ *	u8	TYPE_STACK
+ *	varint	number of the stack
+ *
+ * A chunk of call stacks: of each
+ *
+ *	varint	number of its frames * 2, + 1 if the stack goes on
+ *	u64	return address; each of them, innermost first
  */
 #include "recording.h"
 
@@ -34,6 +44,9 @@
 #define TIME_SHIFT 4
 #define NR_SITES 65536U /* of a chunk */
 #define NS_MAX 1e18	/* thirty years; more stands in a damaged file only */
+#define TYPE_STACK 15
+#define STACKS_BYTES (1U << 20) /* of a chunk, unpacked */
+#define STACK_FRAMES_MAX 65536U
 
 #define FLAG_ODD 0x10
 #define FLAG_THREAD 0x20
@@ -63,6 +76,16 @@ struct coder {
 	uint64_t site[NR_SITES];
 };
 
+/* Call stacks, by number - 1; their frames stand one behind the other. */
+struct stacks {
+	struct stack {
+		size_t first;
+		uint32_t count, cut;
+	} * stack;
+	uint64_t *frame;
+	size_t nr, room, nr_frames, frames_room;
+};
+
 struct writer {
 	FILE *file;
 	char *path;
@@ -71,6 +94,9 @@ struct writer {
 	uint32_t hash[NR_SITES * 2]; /* of sites: number + 1 */
 	uint8_t *data, *packed;
 	size_t size, packed_room;
+	struct stacks stacks;
+	uint32_t *stack_hash; /* number; 0: empty */
+	size_t stack_hash_room, stacks_written;
 };
 
 static size_t put_varint(uint8_t *at, uint64_t value)
@@ -150,8 +176,112 @@ void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *da
 		failed(writer);
 }
 
+static void add_stack(struct stacks *stacks, const uint64_t *frames, size_t count, bool cut)
+{
+	if (stacks->nr == stacks->room) {
+		stacks->room = stacks->room * 2 + 256;
+		stacks->stack = xrealloc(stacks->stack, stacks->room * sizeof(*stacks->stack));
+	}
+	if (stacks->nr_frames + count > stacks->frames_room) {
+		stacks->frames_room = (stacks->nr_frames + count) * 2;
+		stacks->frame =
+			xrealloc(stacks->frame, stacks->frames_room * sizeof(*stacks->frame));
+	}
+	memcpy(stacks->frame + stacks->nr_frames, frames, count * sizeof(*frames));
+	stacks->stack[stacks->nr++] =
+		(struct stack){ stacks->nr_frames, (uint32_t)count, (uint32_t)cut };
+	stacks->nr_frames += count;
+}
+
+static void free_stacks(struct stacks *stacks)
+{
+	free(stacks->stack);
+	free(stacks->frame);
+}
+
+static bool is_stack(const struct stacks *stacks, uint32_t number, const uint64_t *frames,
+		     size_t count, bool cut)
+{
+	const struct stack *stack = &stacks->stack[number - 1];
+
+	return stack->count == count && stack->cut == cut &&
+	       !memcmp(stacks->frame + stack->first, frames, count * sizeof(*frames));
+}
+
+static uint64_t hash_of_frames(const uint64_t *frames, size_t count)
+{
+	uint64_t hash = count;
+
+	for (size_t i = 0; i < count; i++) {
+		hash = (hash ^ frames[i]) * 0x9e3779b97f4a7c15UL;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static void grow_stack_hash(struct writer *writer)
+{
+	const struct stacks *stacks = &writer->stacks;
+
+	free(writer->stack_hash);
+	writer->stack_hash_room = writer->stack_hash_room ? writer->stack_hash_room * 2 : 1024;
+	writer->stack_hash = xcalloc(writer->stack_hash_room, sizeof(*writer->stack_hash));
+	for (size_t i = 0; i < stacks->nr; i++) {
+		const struct stack *stack = &stacks->stack[i];
+		size_t at = hash_of_frames(stacks->frame + stack->first, stack->count);
+
+		while (writer->stack_hash[at % writer->stack_hash_room])
+			at++;
+		writer->stack_hash[at % writer->stack_hash_room] = (uint32_t)i + 1;
+	}
+}
+
+uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t count, bool cut)
+{
+	uint32_t *entry;
+	size_t at;
+
+	if (count > STACK_FRAMES_MAX)
+		count = STACK_FRAMES_MAX;
+	at = hash_of_frames(frames, count);
+	if (writer->stacks.nr * 2 >= writer->stack_hash_room)
+		grow_stack_hash(writer);
+	for (;; at++) {
+		entry = &writer->stack_hash[at % writer->stack_hash_room];
+		if (!*entry)
+			break;
+		if (is_stack(&writer->stacks, *entry, frames, count, cut))
+			return *entry;
+	}
+	add_stack(&writer->stacks, frames, count, cut);
+	return *entry = (uint32_t)writer->stacks.nr;
+}
+
+/* Those that are not in the file yet. */
+static void write_stacks(struct writer *writer)
+{
+	uint8_t *data = xmalloc(STACKS_BYTES + 10 + STACK_FRAMES_MAX * sizeof(uint64_t));
+	size_t size = 0;
+
+	while (writer->stacks_written < writer->stacks.nr) {
+		const struct stack *stack = &writer->stacks.stack[writer->stacks_written++];
+		size_t bytes = stack->count * sizeof(uint64_t);
+
+		size += put_varint(data + size, stack->count * 2 + stack->cut);
+		memcpy(data + size, writer->stacks.frame + stack->first, bytes);
+		size += bytes;
+		if (size >= STACKS_BYTES || writer->stacks_written == writer->stacks.nr) {
+			recording_chunk(writer, CHUNK_STACKS, data, size);
+			size = 0;
+		}
+	}
+	free(data);
+}
+
 void recording_flush(struct writer *writer)
 {
+	if (writer->stacks_written < writer->stacks.nr)
+		write_stacks(writer);
 	if (writer->size)
 		recording_chunk(writer, CHUNK_EVENTS, writer->data, writer->size);
 	writer->size = 0;
@@ -188,6 +318,11 @@ void recording_event(struct writer *writer, const struct event *event)
 	uint64_t when = event->when >> TIME_SHIFT;
 	bool is_new;
 
+	if (event->stack) {
+		*start = TYPE_STACK;
+		start = at + put_varint(at, event->stack);
+		at = start + 1;
+	}
 	*start = (uint8_t)type;
 	/* a little out of order is possible, and then they are taken as at the same moment */
 	if (when < coder->when)
@@ -235,6 +370,8 @@ void recording_close(struct writer *writer)
 	free(writer->path);
 	free(writer->data);
 	free(writer->packed);
+	free_stacks(&writer->stacks);
+	free(writer->stack_hash);
 	free(writer);
 }
 
@@ -258,6 +395,7 @@ struct reader {
 	double ns_per_tick;
 	bool whole, tail_missing, over;
 	unsigned image;
+	struct stacks stacks;
 	struct coder coder;
 	uint8_t *packed, *data; /* of the chunk of events at hand */
 	size_t packed_room, data_room, size, at;
@@ -337,6 +475,38 @@ static void add_caches(struct reader *reader, const char *text)
 	}
 }
 
+/* False: the chunk ends in it, or it is too long. */
+static bool get_varint(struct reader *reader, uint64_t *value)
+{
+	*value = 0;
+	for (unsigned shift = 0; shift < 64 && reader->at < reader->size; shift += 7) {
+		uint8_t byte = reader->data[reader->at++];
+
+		*value |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return true;
+	}
+	return false;
+}
+
+/* One that is damaged ends it: events that have later ones are refused. */
+static void add_stacks(struct reader *reader, size_t size)
+{
+	static uint64_t frames[STACK_FRAMES_MAX];
+	uint64_t head;
+
+	reader->size = size;
+	for (reader->at = 0; reader->at < size;) {
+		if (!get_varint(reader, &head) || head / 2 > STACK_FRAMES_MAX ||
+		    size - reader->at < head / 2 * sizeof(*frames))
+			break;
+		memcpy(frames, reader->data + reader->at, head / 2 * sizeof(*frames));
+		reader->at += head / 2 * sizeof(*frames);
+		add_stack(&reader->stacks, frames, head / 2, head & 1);
+	}
+	reader->size = reader->at = 0;
+}
+
 static void take_chunk(struct reader *reader, const struct chunk_header *header)
 {
 	uint64_t number = 0, more = 0;
@@ -358,6 +528,9 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 		break;
 	case CHUNK_CACHES:
 		add_caches(reader, (char *)reader->data);
+		break;
+	case CHUNK_STACKS:
+		add_stacks(reader, header->unpacked);
 		break;
 	case CHUNK_LOST:
 		reader->lost = number;
@@ -442,21 +615,8 @@ void recording_reader_close(struct reader *reader)
 	free(reader->maps);
 	free(reader->packed);
 	free(reader->data);
+	free_stacks(&reader->stacks);
 	free(reader);
-}
-
-/* False: the chunk ends in it, or it is too long. */
-static bool get_varint(struct reader *reader, uint64_t *value)
-{
-	*value = 0;
-	for (unsigned shift = 0; shift < 64 && reader->at < reader->size; shift += 7) {
-		uint8_t byte = reader->data[reader->at++];
-
-		*value |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80))
-			return true;
-	}
-	return false;
 }
 
 static bool get_site(struct reader *reader, uint64_t *site)
@@ -486,10 +646,17 @@ static bool get_event(struct reader *reader, struct event *event)
 {
 	struct coder *coder = &reader->coder;
 	uint8_t head = reader->data[reader->at++];
-	uint64_t time, ptr, cache, tid, cpu, gfp;
-	unsigned type = head & 15;
+	uint64_t time, ptr, cache, tid, cpu, gfp, stack = 0;
+	unsigned type;
 
-	*event = (struct event){ .type = (uint8_t)type };
+	if (head == TYPE_STACK) {
+		if (!get_varint(reader, &stack) || !stack || stack > reader->stacks.nr ||
+		    reader->at >= reader->size)
+			return false;
+		head = reader->data[reader->at++];
+	}
+	type = head & 15;
+	*event = (struct event){ .type = (uint8_t)type, .stack = (uint32_t)stack };
 	if (!get_varint(reader, &time) || !get_varint(reader, &ptr) ||
 	    !get_site(reader, &event->site) ||
 	    (has_count(type) && !get_varint(reader, &event->req)) || !get_varint(reader, &cache) ||
@@ -557,6 +724,24 @@ const struct cache_name *recording_cache(const struct reader *reader, unsigned i
 	const struct cache_name *page = reader->caches[id / 256 % (NR_CACHES / 256)];
 
 	return page && page[id % 256].size ? &page[id % 256] : NULL;
+}
+
+const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
+				       bool *cut)
+{
+	const struct stack *entry;
+
+	if (!stack || stack > reader->stacks.nr)
+		return NULL;
+	entry = &reader->stacks.stack[stack - 1];
+	*count = entry->count;
+	*cut = entry->cut;
+	return reader->stacks.frame + entry->first;
+}
+
+uint32_t recording_nr_stacks(const struct reader *reader)
+{
+	return (uint32_t)reader->stacks.nr;
 }
 
 uint64_t recording_lost(const struct reader *reader)

@@ -29,6 +29,7 @@ enum chunk_kind {
 	CHUNK_LOST, /* u64: events lost so far */
 	CHUNK_END, /* u64 time stamp: recorded to its end; u64: 1: but for what came last, see recording_tail_is_missing() */
 	CHUNK_IMAGE, /* another program took the process' place (execve(2)): its addresses mean other things from here on */
+	CHUNK_STACKS, /* call stacks, numbered from 1 on in the order of the file; before the events that have them */
 };
 
 struct writer;
@@ -38,6 +39,11 @@ struct writer *recording_create(const char *path);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
 void recording_event(struct writer *writer, const struct event *event);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
+/*
+ * The number of a call stack, the same for the same: return addresses, innermost first. cut: it goes on
+ * beyond that.
+ */
+uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t count, bool cut);
 /* Events that are held back go to the file. */
 void recording_flush(struct writer *writer);
 void recording_close(struct writer *writer);
@@ -66,6 +72,11 @@ const char *recording_info(const struct reader *reader, const char *name);
 const char *recording_maps(const struct reader *reader);
 /* NULL: not known (yet). */
 const struct cache_name *recording_cache(const struct reader *reader, unsigned id);
+/* A call stack that events have had so far, innermost first. NULL: there is no such. */
+const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
+				       bool *cut);
+/* How many there are so far; their numbers are 1 to that. */
+uint32_t recording_nr_stacks(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
 bool recording_is_whole(const struct reader *reader);
 /* The process ended, or replaced itself, before its last events were taken: by a signal, _exit() or execve(). */

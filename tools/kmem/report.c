@@ -2,11 +2,16 @@
 /* report.c - `kmem report`: the call sites of a recording, and what became of their memory. */
 #include "commands.h"
 #include "json.h"
+#include "report_stacks.h"
 #include "say.h"
 #include "view.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define TREE_LEAST 0.005 /* of the whole: branches below it are summed up */
+
+enum { KEY_STACKS = 256 };
 
 enum sort { SORT_LIVE, SORT_PEAK, SORT_TOTAL, SORT_ALLOCS, SORT_SHORT };
 
@@ -16,6 +21,7 @@ struct options {
 	struct view view;
 	enum sort sort;
 	size_t lines; /* 0: all */
+	enum stacks_form stacks;
 };
 
 static enum sort sort_by;
@@ -97,10 +103,19 @@ static void print_text(struct options *options, struct site **sites, size_t coun
 	printf("# allocated: %s in %.0f objects, of which %.1f %% lived for less than 1 ms\n",
 	       human_bytes(model->sum.alloc, total), model->sum.allocs,
 	       model->sum.allocs > 0 ? model->sum.short_lived * 100 / model->sum.allocs : 0);
-	printf("# by call site, sorted by %s\n#\n", sort_names[options->sort]);
+	printf("# by call %s, sorted by %s\n#\n", options->stacks ? "stack" : "site",
+	       sort_names[options->sort]);
+	if (options->stacks == STACKS_TREE) {
+		report_stacks_tree(view, sites, count, key_of,
+				   options->sort != SORT_ALLOCS && options->sort != SORT_SHORT,
+				   TREE_LEAST);
+		return;
+	}
 	printf("%12s %9s %12s %12s %11s %6s  %s\n", "never freed", "objects", "at peak", "total",
 	       "allocations", "short", "call site");
-	for (size_t i = 0; i < lines; i++)
+	if (options->stacks)
+		report_stacks_list(view, sites, lines);
+	for (size_t i = 0; i < lines && !options->stacks; i++)
 		print_site(view, sites[i]);
 	if (lines < count)
 		printf("# and %zu more (-n 0 shows all)\n", count - lines);
@@ -114,6 +129,8 @@ static struct json_object *site_json(struct view *view, const struct site *site)
 	snprintf(address, sizeof(address), "0x%lx", site->address);
 	json_add_text(object, "address", address);
 	json_object_object_add(object, "frames", json_frames(view, site->address));
+	if (view->model.by_stack)
+		json_object_object_add(object, "stack", report_stacks_json(view, site));
 	return object;
 }
 
@@ -152,6 +169,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			}
 		argp_error(state, "-s is live, peak, total, allocs or short, not '%s'", arg);
 		break;
+	case KEY_STACKS:
+		if (arg && strcmp(arg, "list") != 0 && strcmp(arg, "tree") != 0)
+			argp_error(state, "--stacks is list or tree, not '%s'", arg);
+		options->stacks = arg && !strcmp(arg, "tree") ? STACKS_TREE : STACKS_LIST;
+		options->view.filter.by_stack = true;
+		break;
 	case 'n':
 		options->lines = option_number(state, "-n", arg, 0, SIZE_MAX);
 		break;
@@ -169,6 +192,10 @@ int command_report(int argc, char **argv)
 		  "allocs, short: freed within 1 ms",
 		  1 },
 		{ "lines", 'n', "N", 0, "so many call sites (default 40, 0: all)", 1 },
+		{ "stacks", KEY_STACKS, "FORM", OPTION_ARG_OPTIONAL,
+		  "by whole call stacks, of a recording that has them (kmem record --stacks): list "
+		  "(default), or tree: from the outermost call on",
+		  1 },
 		{ 0 },
 	};
 	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };

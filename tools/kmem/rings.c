@@ -225,6 +225,7 @@ static void decode(const struct rings *rings, const struct ring *ring, struct ev
 	event->req = words[3] & TRACE_REQ_MASK;
 	event->tid = (uint32_t)(words[3] >> TRACE_REQ_BITS);
 	event->cpu = ring->cpu;
+	event->stack = 0;
 }
 
 static uint64_t next_time(const struct ring *ring)

@@ -251,6 +251,7 @@ int target_trace(struct target *target, const struct target_wish *wish)
 	if (target_refresh(target) != 0 || TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
+	    TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
 	    TARGET_WRITE_FIELD(target, generation, target->state.generation + 1) != 0)
 		return -1;

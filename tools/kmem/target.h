@@ -46,6 +46,7 @@ struct target_wish {
 	enum trace_full full;
 	uint64_t sample_bytes;
 	uint64_t ring_events;
+	bool stacks; /* of samples */
 };
 
 int target_trace(struct target *target, const struct target_wish *wish);
