@@ -20,6 +20,7 @@ int command_script(int argc, char **argv);
 int command_slabinfo(int argc, char **argv);
 int command_leaks(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_top(int argc, char **argv);
 int command_trim(int argc, char **argv);
 int command_vmallocinfo(int argc, char **argv);
 

@@ -253,16 +253,23 @@ static void add_skip(struct heap *heap, uint64_t start, uint64_t end)
 	heap->skip[heap->nr_skip++] = (struct heap_range){ start, end };
 }
 
-/* The library's metadata and rings: they hold the addresses of what was freed, too. */
+/*
+ * The library's metadata and rings: they hold the addresses of what was freed, too. And of its data the windows' bases, which are
+ * the addresses of the first blocks there.
+ */
 static bool read_own(struct reading *reading)
 {
 	const struct target *target = &reading->process->target;
+	const struct trace_places *places = &reading->process->places;
 	const struct trace_control *state = &target->state;
 	struct heap *heap = reading->heap;
 	uint64_t region;
 
-	if (remote_size(target, reading->process->places.meta_regions, &region) != 0)
+	if (remote_size(target, places->meta_regions, &region) != 0)
 		return false;
+	add_skip(heap, places->window, places->window + sizeof(struct page_window));
+	add_skip(heap, places->vmap_base, places->vmap_base + sizeof(uintptr_t));
+	add_skip(heap, places->vmap_top, places->vmap_top + sizeof(uintptr_t));
 	for (uint64_t i = 0; region && i < REGIONS_MAX; i++) {
 		struct meta_region link;
 
@@ -329,6 +336,27 @@ static uint64_t find_area(const struct heap *heap, uint64_t address)
 	if (low == heap->nr_areas || address < heap->area[low].start)
 		return HEAP_NONE;
 	return heap->nr_blocks - heap->nr_areas + low;
+}
+
+const struct heap_slab *heap_slab_at(const struct heap *heap, uint64_t address)
+{
+	uint32_t at;
+
+	if (address - heap->window >= heap->window_end - heap->window)
+		return NULL;
+	at = heap->slab_at[(address - heap->window) >> GRANULE_SHIFT];
+	return at ? &heap->slab[at - 1] : NULL;
+}
+
+struct heap_range heap_block_at(const struct heap *heap, uint64_t address)
+{
+	const struct heap_slab *slab = heap_slab_at(heap, address);
+	uint64_t start;
+
+	if (!slab)
+		return heap_block(heap, heap_find(heap, address));
+	start = address - (address - slab->base) % slab->size;
+	return (struct heap_range){ start, start + slab->size };
 }
 
 uint64_t heap_find(const struct heap *heap, uint64_t address)

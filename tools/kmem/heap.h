@@ -54,6 +54,10 @@ void heap_free(struct heap *heap);
 /* The block that an address is in, held or not; HEAP_NONE: it is in none. */
 uint64_t heap_find(const struct heap *heap, uint64_t address);
 struct heap_range heap_block(const struct heap *heap, uint64_t number);
+/* The same of an address that heap_find() found a block for. */
+struct heap_range heap_block_at(const struct heap *heap, uint64_t address);
+/* The slab that it is in; NULL: in none. */
+const struct heap_slab *heap_slab_at(const struct heap *heap, uint64_t address);
 /* Its cache; NULL: an area. */
 const struct kmem_cache *heap_block_cache(const struct heap *heap, uint64_t number);
 

@@ -50,7 +50,10 @@ static void take_name(char *name, size_t size, const char *command)
 	size_t length = command ? strcspn(command, " ") : 0;
 	const char *word = command;
 
-	for (size_t i = 0; i < length; i++)
+	/* a process that ran already */
+	if (command && *command == '-')
+		command = NULL;
+	for (size_t i = 0; command && i < length; i++)
 		if (command[i] == '/')
 			word = command + i + 1;
 	snprintf(name, size, "%.*s", command ? (int)(command + length - word) : 1,

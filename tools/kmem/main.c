@@ -31,6 +31,7 @@ static const struct {
 	{ "leaks", command_leaks, "what a process has lost, or a recording's program never freed" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
 	{ "status", command_status, "what the library does in a process, and how much it holds" },
+	{ "top", command_top, "the caches of a process, live, as slabtop" },
 	{ "vmallocinfo", command_vmallocinfo,
 	  "the large areas of a process, as /proc/vmallocinfo" },
 	{ "trim", command_trim, "have a process give back what is free" },

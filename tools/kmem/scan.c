@@ -17,7 +17,7 @@
  * points to count as referenced.
  *
  * Order: stop; blocks; roots; then the stack of grey blocks until it is empty; what is white, with its first bytes; go on. Memory
- * here: a few bits for each block, and the grey stack.
+ * here: a few bits for each block, the grey stack, and copies of slabs, up to COPY_MAX.
  */
 #include "scan.h"
 
@@ -36,6 +36,7 @@
 #define INSIDE_WORDS 256 /* of a stack that are looked at for a return into the library */
 #define BUFFER (256UL << 10)
 #define BATCH 512 /* blocks read at once */
+#define COPY_MAX (512UL << 20)
 
 struct scan {
 	struct process *process;
@@ -44,14 +45,16 @@ struct scan {
 	struct heap heap;
 	struct scan_result *result;
 	uint64_t *marked; /* a bit for each block */
-	uint64_t *grey;	  /* a stack of blocks */
+	uint64_t *grey;	  /* a stack of blocks: an address in each */
+	uint64_t **copy;  /* of each slab; NULL: not read (yet) */
+	size_t copied;	  /* bytes of those */
 	size_t nr_grey, grey_room;
 	uint64_t
 		source; /* the block that is scanned for indirect leaks; HEAP_NONE: roots and grey blocks */
 	uint64_t *buffer;
 };
 
-static void mark_block(struct scan *scan, uint64_t number)
+static void mark_block(struct scan *scan, uint64_t number, uint64_t address)
 {
 	uint64_t bit = 1UL << (number % 64);
 
@@ -62,7 +65,7 @@ static void mark_block(struct scan *scan, uint64_t number)
 		scan->grey_room = scan->grey_room * 2 + 4096;
 		scan->grey = xrealloc(scan->grey, scan->grey_room * sizeof(*scan->grey));
 	}
-	scan->grey[scan->nr_grey++] = number;
+	scan->grey[scan->nr_grey++] = address;
 }
 
 static void scan_words(struct scan *scan, const uint64_t *words, size_t count)
@@ -77,7 +80,7 @@ static void scan_words(struct scan *scan, const uint64_t *words, size_t count)
 			continue;
 		number = heap_find(heap, words[i]);
 		if (number != HEAP_NONE && number != scan->source)
-			mark_block(scan, number);
+			mark_block(scan, number, words[i]);
 	}
 }
 
@@ -120,7 +123,34 @@ static void scan_part(uint64_t start, uint64_t end, void *arg)
 	scan_range(arg, start, end);
 }
 
-/* Small blocks, many at once. Returns how many of the grey stack's top were done; 0: none. */
+/*
+ * What a block of a slab has in it, from a copy of the whole slab: one call for all of its blocks. NULL: there are too many copies
+ * already, or it can't be read whole.
+ */
+static const uint64_t *copy_of(struct scan *scan, uint64_t address, struct heap_range block)
+{
+	const struct heap_slab *slab = heap_slab_at(&scan->heap, address);
+	size_t index, bytes;
+
+	if (!slab)
+		return NULL;
+	index = (size_t)(slab - scan->heap.slab);
+	bytes = (size_t)slab->size * slab->nr;
+	if (!scan->copy[index]) {
+		if (scan->copied > COPY_MAX)
+			return NULL;
+		scan->copied += bytes;
+		scan->copy[index] = xmalloc(bytes);
+		if (read_some(scan, slab->base, scan->copy[index], bytes) != bytes) {
+			free(scan->copy[index]);
+			scan->copy[index] = NULL;
+			return NULL;
+		}
+	}
+	return scan->copy[index] + (block.start - slab->base) / sizeof(uint64_t);
+}
+
+/* Blocks without a copy, many at once. Returns how many of the grey stack's top were done; 0: none. */
 static size_t scan_batch(struct scan *scan)
 {
 	struct iovec there[BATCH], here = { scan->buffer, 0 };
@@ -128,8 +158,8 @@ static size_t scan_batch(struct scan *scan)
 	ssize_t n;
 
 	while (count < BATCH && count < scan->nr_grey) {
-		uint64_t number = scan->grey[scan->nr_grey - 1 - count];
-		struct heap_range block = heap_block(&scan->heap, number);
+		struct heap_range block =
+			heap_block_at(&scan->heap, scan->grey[scan->nr_grey - 1 - count]);
 
 		if (here.iov_len + (block.end - block.start) > BUFFER)
 			break;
@@ -150,12 +180,18 @@ static size_t scan_batch(struct scan *scan)
 static void scan_grey(struct scan *scan)
 {
 	while (scan->nr_grey) {
-		struct heap_range block;
+		uint64_t address = scan->grey[scan->nr_grey - 1];
+		struct heap_range block = heap_block_at(&scan->heap, address);
+		const uint64_t *words = copy_of(scan, address, block);
 
-		if (scan_batch(scan))
-			continue;
-		block = heap_block(&scan->heap, scan->grey[--scan->nr_grey]);
-		roots_present(scan->process->pid, block.start, block.end, false, scan_part, scan);
+		if (words) {
+			scan->nr_grey--;
+			scan_words(scan, words, (block.end - block.start) / sizeof(uint64_t));
+		} else if (!scan_batch(scan)) {
+			scan->nr_grey--;
+			roots_present(scan->process->pid, block.start, block.end, false, scan_part,
+				      scan);
+		}
 	}
 }
 
@@ -316,6 +352,7 @@ static bool scan_stopped(struct scan *scan)
 	if (!heap_read(&scan->heap, scan->process))
 		return false;
 	scan->marked = xcalloc((scan->heap.nr_blocks + 63) / 64, sizeof(*scan->marked));
+	scan->copy = xcalloc(scan->heap.nr_slabs, sizeof(*scan->copy));
 	scan_threads(scan);
 	if (!scan_memory(scan))
 		return false;
@@ -348,6 +385,9 @@ bool scan_process(struct process *process, struct scan_result *result)
 		result->stood_ns = scan.freeze.stood_ns;
 	}
 	freeze_free(&scan.freeze);
+	for (size_t i = 0; scan.copy && i < scan.heap.nr_slabs; i++)
+		free(scan.copy[i]);
+	free(scan.copy);
 	heap_free(&scan.heap);
 	free(scan.marked);
 	free(scan.grey);
