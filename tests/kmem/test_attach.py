@@ -76,9 +76,9 @@ class Attach(KmemTest):
             self.assert_full_speed(child)
         self.assert_well(child)
 
-    def start_recorder(self, child, *words):
-        recorder = subprocess.Popen([KMEM, "record", "-p", str(child.pid), "-o", self.data, *words], env=environment(),
-                                    stderr=subprocess.PIPE, text=True)
+    def start_recorder(self, child, *words, output=None):
+        recorder = subprocess.Popen([KMEM, "record", "-p", str(child.pid), "-o", output or self.data, *words],
+                                    env=environment(), stderr=subprocess.PIPE, text=True)
         self.addCleanup(recorder.stderr.close)
         self.addCleanup(recorder.wait)
         self.addCleanup(recorder.kill)
@@ -91,16 +91,16 @@ class Attach(KmemTest):
 
     def test_killed_recorder(self):
         """Nobody tells the program: it finds out by itself. Until then another kmem may come."""
-        child = self.busy()
-        recorder = self.start_recorder(child, "--full=drop", "--ring=128")
-        recorder.kill()
-        said = self.record("-p", str(child.pid), "--for=0.1")
+        children = {full: self.busy() for full in ("drop", "overwrite", "wait")}
+        for full, child in children.items():
+            recorder = self.start_recorder(child, f"--full={full}", "--ring=128", output=self.path(full))
+            recorder.kill()
+            recorder.wait()
+        said = self.record("-p", str(children["drop"].pid), "--for=0.1")
         self.assertIn("was being recorded", said)
-        self.assert_full_speed(child)
-        recorder = self.start_recorder(child, "--full=drop", "--ring=128")
-        recorder.kill()
-        self.assert_full_speed(child)
-        self.assert_well(child)
+        for child in children.values():
+            self.assert_full_speed(child)
+            self.assert_well(child)
 
     def test_two_recorders(self):
         """The second takes over, and the first says so."""
