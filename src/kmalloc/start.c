@@ -36,6 +36,7 @@
  */
 #include "kmalloc/start.h"
 
+#include "kmalloc/layout.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/size_class.h"
 #include "kmalloc/stat.h"
@@ -47,7 +48,6 @@
 #include "page/page.h"
 #include "page/zone_dma.h"
 #include "slab/kmem_cache.h"
-#include "trace/layout.h"
 #include "trace/trace.h"
 #include "vmalloc/vmalloc.h"
 

@@ -2,8 +2,8 @@
 /* remote.c - read the library's structs in another process. */
 #include "remote.h"
 
+#include "kmalloc/layout.h"
 #include "say.h"
-#include "trace/layout.h"
 
 #define CACHES_MAX 1000000 /* a longer list is a ring */
 

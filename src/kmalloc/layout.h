@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* layout.h - a number that tells builds apart whose structs `kmem` would misread. Included by those who know all rooms. */
-#ifndef TRACE_LAYOUT_H
-#define TRACE_LAYOUT_H
+#ifndef KMALLOC_LAYOUT_H
+#define KMALLOC_LAYOUT_H
 
 #include "slab/kmem_cache.h"
 #include "trace/format.h"
