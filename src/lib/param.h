@@ -31,9 +31,9 @@ struct params {
 	int trace;		 /* enum trace_mode; of process trace_pid alone */
 	int trace_full;		 /* enum trace_full */
 	size_t trace_pid;
-	size_t trace_ring;	 /* events of a CPU's ring */
-	bool trace_stacks;	 /* with TRACE_SAMPLE: of each sample */
-	size_t trace_sample;	 /* mean bytes from sample to sample */
+	size_t trace_ring;   /* events of a CPU's ring */
+	bool trace_stacks;   /* with TRACE_SAMPLE: of each sample */
+	size_t trace_sample; /* mean bytes from sample to sample */
 #ifdef DEBUG_CHECKS
 	size_t fail_seed;		   /* where chance, and the turn of errors, start */
 	struct fault_attr fail_page_alloc; /* size: 1, as of the others */

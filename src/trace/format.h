@@ -14,13 +14,14 @@
  *	word 3	bytes_req, 40 bits | tid << 40
  *
  * A ring holds the events of one CPU in the order of their time stamps. Its head only grows; what is at or
- * above head - size of the ring, and below the head, is there. A reader that may be overtaken (TRACE_OVERWRITE)
- * reads the head again afterwards.
+ * above head - size of the ring, and below the head, is there. The reader raises the limit to what it has taken + size of the
+ * ring. A writer that finds the head there waits or loses its event; with TRACE_OVERWRITE it raises the limit itself, and the
+ * reader looks at the head again afterwards, as it may have been overtaken.
  *
- * The reader's steps: 1. the wishes; 2. generation; 3. the byte at `divert`; 4. 0 into each entry of hit_table, and again
- * while it reads, since a thread that was about to use one may have written it back. To end: 1. mode off; 2. it takes
- * what is left; 3. want_mode off and generation: the next call gives the rings' pages back and clears `divert`, and CPUs
- * find back by themselves.
+ * The reader's steps: 1. the wishes; 2. the byte at `divert`; 3. 0 into each entry of hit_table, and again while it reads,
+ * since a thread that was about to use one may have written it back; 4. generation. In this order: whoever sees the
+ * generation may clear `divert`. To end: 1. mode off; 2. it takes what is left; 3. the same with want_mode off: the next call gives
+ * the rings' pages back and clears `divert`, and CPUs find back by themselves.
  */
 #ifndef TRACE_FORMAT_H
 #define TRACE_FORMAT_H
@@ -80,12 +81,12 @@ enum trace_type {
 struct trace_ring {
 	uint64_t head; /* events ever written; by the CPU's restartable sequence */
 	uint64_t
-		limit; /* the head may not pass it; by the reader, UINT64_MAX for TRACE_OVERWRITE */
-	uint64_t mask; /* events - 1 */
-	uint64_t lost; /* events that found no room; any thread, atomically */
-	uint64_t busy; /* locked mode: the thread that writes; 0: none */
+		limit; /* the head may not pass it; by the reader, with TRACE_OVERWRITE by writers too */
+	uint64_t mask;	     /* events - 1 */
+	uint64_t lost;	     /* events that found no room; any thread, atomically */
+	uint64_t busy;	     /* locked mode: the thread that writes; 0: none */
 	uint64_t index;	     /* of the CPU, as the library counts */
-	uint64_t full_limit; /* the limit at which it was found full last */
+	uint64_t full_limit; /* at which it was found full last, or that a writer has set */
 	uint64_t full_since; /* and since when it is, by os_clock_ms() */
 };
 

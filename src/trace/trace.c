@@ -17,8 +17,8 @@
  * A ring is mapped when the first event of its CPU comes that may sleep; a thread on another CPU by then does that for
  * nothing. Rings stay until the process ends; when tracing ends their pages go back.
  *
- * No reader: a ring that is full, and whose limit has not moved for TRACE_GIVE_UP_MS, ends the tracing, and the program is as
- * fast as before. A reader that is merely slow moves the limit.
+ * No reader: a ring that is full, and whose limit nobody outside has moved for TRACE_GIVE_UP_MS, ends the tracing, and the
+ * program is as fast as before. A reader that is merely slow moves the limit.
  *
  * fork: the child has copies of the rings, which nobody reads: it unmaps them. A vfork child must not come here, for its
  * index is its parent's.
@@ -74,11 +74,6 @@ static void count(uint64_t *lost)
 	__atomic_fetch_add(lost, 1, __ATOMIC_RELAXED);
 }
 
-static uint64_t first_limit(void)
-{
-	return trace_control.want_full == TRACE_OVERWRITE ? UINT64_MAX : trace_control.ring_events;
-}
-
 static bool ring_create_locked(unsigned index)
 {
 	struct trace_ring *ring;
@@ -89,7 +84,7 @@ static bool ring_create_locked(unsigned index)
 	ring = os_map(ring_bytes());
 	if (!ring)
 		return false;
-	ring->limit = first_limit();
+	ring->limit = trace_control.ring_events;
 	ring->mask = trace_control.ring_events - 1;
 	ring->index = index;
 	if (index >= trace_control.nr_rings)
@@ -132,6 +127,18 @@ static bool is_abandoned(struct trace_ring *ring)
 	return false;
 }
 
+/* A full ring of which the oldest events may go: on with the limit, unless the reader was here. */
+static void raise_limit(struct trace_ring *ring)
+{
+	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
+	uint64_t next = limit + trace_control.ring_events;
+
+	/* as it is nobody else's, is_abandoned() goes on to count */
+	__atomic_store_n(&ring->full_limit, next, __ATOMIC_RELEASE);
+	__atomic_compare_exchange_n(&ring->limit, &limit, next, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
 /* A full ring: is there room now? Waits for it where that was asked for and gfp allows. */
 static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 {
@@ -142,6 +149,10 @@ static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 		if (is_abandoned(ring)) {
 			give_up();
 			return false;
+		}
+		if (trace_control.want_full == TRACE_OVERWRITE) {
+			raise_limit(ring);
+			return true;
 		}
 		if (!may_wait)
 			return false;

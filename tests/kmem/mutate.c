@@ -102,9 +102,12 @@ static size_t some_chunk(const struct bytes *file)
 {
 	size_t starts[64], count = 0;
 
-	for (size_t at = HEADER; at + CHUNK <= file->size && count < 64;
-	     at += CHUNK + word(file->data + at + 8))
+	for (size_t at = HEADER, end; at + CHUNK <= file->size && count < 64; at = end) {
+		end = at + CHUNK + word(file->data + at + 8);
+		if (end > file->size)
+			break; /* it was cut */
 		starts[count++] = at;
+	}
 	return count ? starts[draw(count)] : 0;
 }
 

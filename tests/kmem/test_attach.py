@@ -1,1 +1,168 @@
-pass
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""test_attach.py - kmem comes to a program that runs and is busy, and goes again: the program notices nothing, and is on its hit
+paths again afterwards, however the recording ended. Environment: see recorder.py.
+"""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+from recorder import KMEM, KmemTest, environment, prog  # noqa: E402
+
+PATIENCE = 30  # seconds for what takes milliseconds on an idle machine
+
+
+class Attach(KmemTest):
+    def busy(self):
+        child = self.preloaded(prog("busy"))
+        where = re.fullmatch(r"hit_table (\d+) (\d+) divert (\d+)\n", child.stdout.readline())
+        self.assertTrue(where)
+        child.hit_table, child.entries, child.divert = (int(number) for number in where.groups())
+        return child
+
+    def switches(self, child):
+        """How many CPUs are on the hit path, and whether a reader keeps them off it."""
+        with open(f"/proc/{child.pid}/mem", "rb", buffering=0) as memory:
+            memory.seek(child.hit_table)
+            table = memory.read(8 * 64)
+            memory.seek(child.divert)
+            return sum(table[i:i + 8] != bytes(8) for i in range(0, len(table), 8)), memory.read(1) != b"\0"
+
+    def assert_full_speed(self, child):
+        end = time.monotonic() + PATIENCE
+        while self.switches(child) == (0, False) or self.switches(child)[1]:
+            self.assertLess(time.monotonic(), end, "the program did not come back to its hit path")
+            time.sleep(0.01)
+
+    def assert_well(self, child):
+        child.send_signal(signal.SIGTERM)
+        self.assertRegex(child.communicate(timeout=PATIENCE)[0], r"^ok \d+\n$")
+        self.assertEqual(child.returncode, 0)
+
+    def record_a_while(self, child, *words, seconds="0.1"):
+        said = self.record("-p", str(child.pid), "--for", seconds, *words)
+        self.assertRegex(said, r"^kmem: \d+ events")
+        self.assertNotIn("killed", said)
+
+    def test_attach_and_detach_in_a_loop(self):
+        child = self.busy()
+        self.assert_full_speed(child)
+        for i in range(12):
+            full = ("drop", "overwrite", "wait")[i % 3]
+            what = "--sample=64K" if i % 4 == 3 else "--all"
+            with self.subTest(full=full, what=what):
+                self.record_a_while(child, f"--full={full}", what)
+                report = self.report()
+                self.assertGreater(report["total"]["allocs"], 0)
+                if full == "wait":
+                    self.assertEqual(report["lost"], 0)
+                self.assert_full_speed(child)
+        self.assert_well(child)
+
+    def test_interrupted(self):
+        child = self.busy()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            recorder = self.start_recorder(child)
+            recorder.send_signal(number)
+            _, said = recorder.communicate(timeout=PATIENCE)
+            self.assertEqual(recorder.returncode, 0)
+            self.assertRegex(said, r"^kmem: \d+ events")
+            self.assertGreater(self.report()["events"], 0)
+            self.assert_full_speed(child)
+        self.assert_well(child)
+
+    def start_recorder(self, child, *words, output=None):
+        recorder = subprocess.Popen([KMEM, "record", "-p", str(child.pid), "-o", output or self.data, *words],
+                                    env=environment(), stderr=subprocess.PIPE, text=True)
+        self.addCleanup(recorder.stderr.close)
+        self.addCleanup(recorder.wait)
+        self.addCleanup(recorder.kill)
+        end = time.monotonic() + PATIENCE
+        while not self.switches(child)[1]:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        time.sleep(0.2)
+        return recorder
+
+    def test_killed_recorder(self):
+        """Nobody tells the program: it finds out by itself. Until then another kmem may come."""
+        children = {full: self.busy() for full in ("drop", "overwrite", "wait")}
+        for full, child in children.items():
+            recorder = self.start_recorder(child, f"--full={full}", "--ring=128", output=self.path(full))
+            recorder.kill()
+            recorder.wait()
+        said = self.record("-p", str(children["drop"].pid), "--for=0.1")
+        self.assertIn("was being recorded", said)
+        for child in children.values():
+            self.assert_full_speed(child)
+            self.assert_well(child)
+
+    def test_two_recorders(self):
+        """The second takes over, and the first says so."""
+        child = self.busy()
+        first = self.start_recorder(child)
+        self.kmem("record", "-p", str(child.pid), "--for=0.2", "-o", self.path("second"))
+        _, said = first.communicate(timeout=PATIENCE)
+        self.assertIn(f"process {child.pid}: another kmem records it now", said)
+        self.assert_full_speed(child)
+        self.assertGreater(self.report(data=self.path("second"))["events"], 0)
+        self.assert_well(child)
+
+    def test_killed_program(self):
+        child = self.busy()
+        recorder = self.start_recorder(child)
+        child.kill()
+        _, said = recorder.communicate(timeout=PATIENCE)
+        self.assertEqual(recorder.returncode, 0)
+        self.assertIn("its last milliseconds before are not recorded", said)
+        self.assertGreater(self.report()["events"], 0)
+
+    def test_disk_full(self):
+        child = self.busy()
+        said = self.record("-p", str(child.pid), output="/dev/full", status=1)
+        self.assertEqual(said, "kmem: /dev/full: No space left on device; what was recorded until now is readable\n")
+        self.assert_full_speed(child)
+        self.assert_well(child)
+
+    def test_small_disk(self):
+        """What there is room for is readable."""
+        if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+            self.skipTest("no mount namespaces here")
+        copy = self.path("copy")
+        script = f'mount -t tmpfs -o size=256k none /mnt && "{KMEM}" record -o /mnt/kmem.data -- "{prog("known")}" calls ' \
+                 f'20000; status=$?; cp /mnt/kmem.data "{copy}"; exit $status'
+        done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=environment(), capture_output=True, text=True,
+                              timeout=PATIENCE, check=False)
+        if "mount:" in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^kmem: /mnt/kmem.data: No space left on device; what .*\n$")
+        out, said = self.kmem("report", copy)
+        self.assertIn("known_malloc", out)
+        self.assertRegex(said, r"^kmem: .*: the recording was cut off at byte \d+: what is before that is shown\n$")
+
+    def test_refusals(self):
+        """One clear line for each."""
+        for words, line in ((("-p", "999999999"), "there is no process 999999999"),
+                            (("-p", str(os.getpid())), f"process {os.getpid()} does not run libkmalloc: start it with "
+                                                       "LD_PRELOAD, or tools/run"),
+                            (("-o", "/nowhere/x", "--", "true"), "/nowhere/x can't be written: No such file or directory"),
+                            (("-o", "/", "--", "true"), "/ can't be written: Is a directory")):
+            with self.subTest(words=words):
+                _, said = self.kmem("record", *words, status=1)
+                self.assertEqual(said, f"kmem: {line}\n")
+        for words in ((), ("--full=never", "true"), ("--ring=3", "true"), ("--sample=x", "true"), ("-p", "x"),
+                      ("-p", "1", "true"), ("--for=-1", "true")):
+            with self.subTest(words=words):
+                self.kmem("record", *words, status=2)
+        _, said = self.kmem("record", "-o", self.data, "--", "/nowhere/program", status=127)
+        self.assertIn("kmem: /nowhere/program can't be run: No such file or directory\n", said)
+
+
+if __name__ == "__main__":
+    unittest.main()

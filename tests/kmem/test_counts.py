@@ -5,6 +5,7 @@ them; one of samples estimates them within bounds. Environment: see recorder.py.
 """
 import json
 import math
+import os
 import re
 import sys
 import unittest
@@ -95,6 +96,8 @@ class Counts(KmemTest):
                 break
         self.assert_calls(300, dict(CALLS, **KERNEL), report=report)
         for event in self.assert_same_everywhere(report):
+            if event["event"] in ("kfree", "kmem_cache_free", "vfree"):
+                continue
             name = event["call_site"].split("+")[0].split(".")[0]
             if name in CALLS or name in KERNEL:
                 self.assertEqual(event["event"], EVENT.get(name, "kmalloc"))
@@ -172,11 +175,12 @@ class Counts(KmemTest):
         self.assertNotIn("-0", re.sub(r"[\w./-]*known[\w./-]*|0x\w+", "", text))
 
     def test_limits(self):
-        said = self.record("--max-size=1K", "--", prog("known"), "calls", "20000")
+        said = self.record("--max-size=100K", "--", prog("known"), "calls", "20000")
         self.assertIn("recording ended; the program runs on", said)
-        whole = self.report()
-        self.assertGreater(whole["events"], 0)
-        self.assertLess(whole["total"]["allocs"], 20000 * THREADS)
+        part = self.report()
+        self.assertGreater(part["events"], 1000)
+        self.assertLess(part["total"]["allocs"], 8 * 20000 * THREADS)
+        self.assertLess(os.path.getsize(self.data), 2 << 20)
         said = self.record("--for=0.05", "--", prog("known"), "exit", "10", status=3)
         self.assertIn("recording ended; the program runs on", said)
 

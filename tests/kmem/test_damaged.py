@@ -1,1 +1,132 @@
-pass
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""test_damaged.py - recordings that were cut, changed, or are none: one clear line each, and no crash. Environment: see
+recorder.py; KMALLOC_SEED is the seed of what is chosen by chance.
+"""
+import os
+import random
+import struct
+import subprocess
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+from recorder import KMEM, KmemTest, environment, prog  # noqa: E402
+
+SEED = int(os.environ.get("KMALLOC_SEED", "20240229"), 0)
+COMMANDS = ("report", "stat", "script")
+HEADER, CHUNK = 16, 24
+
+
+def chunks(data):
+    """Where each chunk starts, and where the last one ends."""
+    at, starts = HEADER, []
+    while at < len(data):
+        starts.append(at)
+        at += CHUNK + struct.unpack_from("<I", data, at + 8)[0]
+    return starts + [at]
+
+
+class Damaged(KmemTest):
+    def setUp(self):
+        super().setUp()
+        self.record("--", prog("known"), "calls", "40")
+        with open(self.data, "rb") as file:
+            self.whole = file.read()
+        self.random = random.Random(SEED)
+
+    def show(self, data, commands=COMMANDS, status=None):
+        """Each command on it; what it said."""
+        path = self.path("damaged")
+        with open(path, "wb") as file:
+            file.write(data)
+        for command in commands:
+            done = subprocess.run([KMEM, command, path], capture_output=True, text=True, env=environment(), timeout=60,
+                                  check=False, errors="replace")
+            with self.subTest(command=command, size=len(data)):
+                self.assertIn(done.returncode, (0, 1) if status is None else (status,), done.stderr)
+                for line in done.stderr.splitlines():
+                    self.assertRegex(line, r"^kmem: ")
+            yield done.stderr.splitlines()
+
+    def test_whole(self):
+        self.assertEqual(list(self.show(self.whole, status=0)), [[], [], []])
+
+    def test_cut_at_each_chunk(self):
+        starts = chunks(self.whole)
+        self.assertEqual(starts[-1], len(self.whole))
+        self.assertGreater(len(starts), 4)
+        for at in starts[:-1]:
+            for said in self.show(self.whole[:at], status=0):
+                self.assertEqual(len(said), 1)
+                self.assertIn(f"cut off at byte {at}: what is before that is shown", said[0])
+
+    def test_cut_anywhere(self):
+        for _ in range(40):
+            at = self.random.randrange(HEADER, len(self.whole))
+            for said in self.show(self.whole[:at], commands=("report",), status=0):
+                self.assertEqual(len(said), 1)
+                self.assertIn("was cut off at byte", said[0])
+
+    def test_flipped_bits(self):
+        for _ in range(60):
+            data = bytearray(self.whole)
+            data[self.random.randrange(HEADER, len(data))] ^= 1 << self.random.randrange(8)
+            for said in self.show(bytes(data), commands=("report",), status=0):
+                # the reserved words of a chunk are nobody's
+                self.assertLessEqual(len(said), 1)
+
+    def test_none_at_all(self):
+        for data, why in ((b"", "no recording of kmem"), (b"\x7fELF" + bytes(1000), "no recording of kmem"),
+                          (b"PERFILE2" * 100, "no recording of kmem"), (self.whole[:HEADER - 1], "no recording of kmem"),
+                          (self.whole[:10] + b"\2\0" + self.whole[12:], "a recording of another version of kmem")):
+            for said in self.show(data, status=1):
+                self.assertEqual(said, [f"kmem: {self.path('damaged')} is {why}"])
+        for command in COMMANDS:
+            for path, why in (("/", "/ is a directory, not a recording of kmem"),
+                              ("/dev/null", "/dev/null is no recording of kmem"),
+                              ("/nowhere", "/nowhere can't be read: No such file or directory")):
+                self.assertEqual(self.kmem(command, path, status=1), ("", f"kmem: {why}\n"))
+        for command in COMMANDS:
+            done = subprocess.run([KMEM, command], cwd=self.path("."), capture_output=True, text=True,
+                                  env=environment(), check=False)
+            self.assertEqual(done.returncode, 0)
+            os.rename(self.data, self.path("elsewhere"))
+            done = subprocess.run([KMEM, command], cwd=self.path("."), capture_output=True, text=True,
+                                  env=environment(), check=False)
+            os.rename(self.path("elsewhere"), self.data)
+            self.assertEqual((done.returncode, done.stderr),
+                             (1, "kmem: kmem.data can't be read: No such file or directory\n"))
+
+    def test_diff_of_damaged(self):
+        with open(self.path("other"), "wb") as file:
+            file.write(self.whole[:chunks(self.whole)[2]])
+        said = self.kmem("diff", self.data, self.path("other"))[1]
+        self.assertRegex(said, r"^kmem: [^\n]* was cut off at byte \d+[^\n]*\n$")
+        self.assertEqual(self.kmem("diff", self.data, "/", status=1)[1],
+                         "kmem: / is a directory, not a recording of kmem\n")
+
+    def test_mutations(self):
+        """Thousands of damaged ones, with right checksums and wrong ones, read by a program with the compiler's checks."""
+        done = subprocess.run([prog("mutate"), self.data, str(SEED), "1500"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=250, check=False,
+                              env=environment(ASAN_OPTIONS="allocator_may_return_null=1"))
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("kmem: ")]
+        self.assertEqual((done.returncode, lines[:40]), (0, []))
+        self.assertEqual(done.stdout, "1500\n")
+
+    def test_a_reader_that_goes(self):
+        """kmem script | head"""
+        self.record("--", prog("known"), "calls", "400")
+        done = subprocess.run(f'"{KMEM}" script "{self.data}" | head -1', shell=True, capture_output=True, text=True,
+                              env=environment(), check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("kmem:kmalloc: call_site=", done.stdout)
+        done = subprocess.run(f'"{KMEM}" report "{self.data}" > /dev/full', shell=True, capture_output=True, text=True,
+                              env=environment(), check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^kmem: standard output: No space left on device\n$")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,1 +1,182 @@
-pass
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""test_show.py - what report, stat, script and diff show of a recording: names, filters, orders; and recordings of real
+programs. Environment: see recorder.py.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+from recorder import KMEM, KmemTest, by_function, environment, prog  # noqa: E402
+
+PUT = "shop::Basket::put(int)"
+COPY = "long* shop::copy_of<long>(long const&)"
+
+
+@unittest.skipUnless(os.path.exists(prog("names")), "no C++ compiler")
+class Names(KmemTest):
+    def test_names_are_those_of_the_source(self):
+        self.record("--", prog("names"), "100")
+        found = by_function(self.report(), "")
+        self.assertEqual(found[PUT]["live_objects"], 100)
+        self.assertEqual(found[COPY]["live_objects"], 10)
+        found = by_function(self.report("--no-demangle"), "_Z")
+        self.assertEqual(found["_ZN4shop6Basket3putEi"]["live_objects"], 100)
+        text = self.kmem("report", self.data)[0]
+        self.assertRegex(text, re.escape(PUT) + r"\+0x\w+ \[names\] names\.cc:\d+\n")
+        self.assertNotIn(PUT, self.kmem("report", "--no-demangle", self.data)[0])
+        self.assertIn(f"call_site={PUT}+0x", self.kmem("script", self.data)[0])
+
+    def test_function_filter_is_of_these(self):
+        self.record("--", prog("names"), "100")
+        self.assertEqual(list(by_function(self.report("--function", "Basket::put"), "")), [PUT])
+        self.assertEqual(self.report("--function", "^put$")["sites"], [])
+        self.assertIn("is no regular expression", self.kmem("report", "--function", "(", self.data, status=1)[1])
+
+
+@unittest.skipUnless(os.path.exists(prog("names")), "no C++ compiler")
+class Diff(KmemTest):
+    def setUp(self):
+        super().setUp()
+        self.before, self.after = self.path("before"), self.path("after")
+        self.record("--", prog("names"), "100", output=self.before)
+        self.record("--", prog("names"), "300", output=self.after)
+
+    def diff(self, *words):
+        return json.loads(self.kmem("diff", "--json", *words)[0])
+
+    def test_change_is_exact_wherever_programs_are_loaded(self):
+        sites = {site["call_site"].split("+")[0]: site for site in self.diff(self.before, self.after)["sites"]}
+        self.assertEqual(sites[PUT]["change"], {"live_objects": 200, "live_bytes": 200 * 16, "bytes_alloc": 200 * 16,
+                                                "allocs": 200, "peak_bytes": sites[PUT]["change"]["peak_bytes"]})
+        for name in ("live_objects", "bytes_alloc"):
+            self.assertEqual(sites.get(COPY, sites[PUT])["change"][name] * (COPY in sites), 0)
+        total = self.diff(self.before, self.after)["total"]
+        one, two = self.report(data=self.before)["total"], self.report(data=self.after)["total"]
+        self.assertEqual((total["before"], total["after"]), (one, two))
+        self.assertEqual(total["change"]["allocs"], two["allocs"] - one["allocs"])
+
+    def test_the_other_way_round(self):
+        site = self.diff(self.after, self.before)["sites"][-1]
+        self.assertEqual(site["call_site"].split("+")[0], PUT)
+        self.assertEqual(site["change"]["live_bytes"], -200 * 16)
+
+    def test_nothing_changed(self):
+        self.assertEqual(self.diff(self.before, self.before)["sites"], [])
+        text = self.kmem("diff", self.before, self.before)[0]
+        self.assertRegex(text.splitlines()[-1], r"^ +0 B .* \+0  \(all\)$")
+
+    def test_orders_and_lines(self):
+        for key, name in (("live", "live_bytes"), ("peak", "peak_bytes"), ("total", "bytes_alloc"), ("allocs", "allocs")):
+            changes = [site["change"][name] for site in self.diff("-s", key, self.before, self.after)["sites"]]
+            self.assertEqual(changes, sorted(changes, reverse=True))
+            self.assertGreater(len(changes), 1)
+        self.assertEqual(len(self.diff("-n", "1", self.before, self.after)["sites"]), 1)
+        self.assertIn("# and ", self.kmem("diff", "-n", "1", self.before, self.after)[0])
+
+    def test_by_function(self):
+        sites = {site["function"]: site for site in self.diff("--by=function", self.before, self.after)["sites"]}
+        self.assertEqual(sites[f"{PUT} [names]"]["change"]["live_objects"], 200)
+        self.assertEqual(len(self.diff("--function", "Basket", self.before, self.after)["sites"]), 1)
+
+    def test_wrong_words(self):
+        for words in ((), (self.before,), (self.before, self.after, self.after), ("-s", "x", self.before, self.after),
+                      ("--by=x", self.before, self.after)):
+            self.kmem("diff", *words, status=2)
+
+
+class Show(KmemTest):
+    def setUp(self):
+        super().setUp()
+        self.record("--", prog("known"), "calls", "100")
+
+    def test_filters_of_size(self):
+        self.assertEqual(list(by_function(self.report("--min-size=1M"), "known_")), ["known_large"])
+        self.assertEqual(sorted(by_function(self.report("--min-size=76", "--max-size=77"), "known_")),
+                         ["known_new", "known_reallocarray"])
+
+    def test_filter_of_thread(self):
+        events = [json.loads(line) for line in self.kmem("script", "--json", "--function", "known_malloc",
+                                                         self.data)[0].splitlines()]
+        threads = {event["tid"] for event in events}
+        self.assertEqual(len(threads), 4)
+        for tid in threads:
+            self.assertEqual(by_function(self.report("--thread", str(tid)), "known_")["known_malloc"]["allocs"], 100)
+
+    def test_filter_of_time(self):
+        end = self.report()["duration_ns"]
+        whole = self.report()["total"]["allocs"]
+        for share in (0, 0.3, 0.7, 1.1):
+            at = f"{end * share / 1e9:.9f}"
+            parts = [self.report("--from", at)["total"]["allocs"], self.report("--to", at)["total"]["allocs"]]
+            if share:
+                self.assertEqual(sum(parts), whole)
+            else:
+                self.assertEqual(parts[0], whole)
+
+    def test_orders(self):
+        for key, name in (("live", "live_bytes"), ("peak", "peak_bytes"), ("total", "bytes_alloc"), ("allocs", "allocs"),
+                          ("short", "short_lived")):
+            values = [site[name] for site in self.report("-s", key)["sites"]]
+            self.assertEqual(values, sorted(values, reverse=True))
+        self.assertEqual(len(self.report("-n", "3")["sites"]), 3)
+        self.assertIn("known_large", self.kmem("report", "-s", "total", "-n", "1", self.data)[0])
+        for key in ("frag", "hit", "bytes", "pingpong"):
+            self.kmem("stat", "-s", key, self.data)
+        self.assertIn(" 0x", self.kmem("stat", "-r", self.data)[0])
+
+    def test_wrong_words(self):
+        for words in (("report", "-s", "x"), ("report", "-n", "x"), ("stat", "-s", "x"), ("report", "--from", "x"),
+                      ("report", self.data, self.data), ("script", "--thread=0"), ("frobnicate",), ("report", "--none")):
+            with self.subTest(words=words):
+                self.kmem(*words, status=2)
+
+    def test_help(self):
+        out = self.kmem("--help")[0]
+        for command in re.findall(r"^  (\w+) ", out, re.MULTILINE):
+            self.assertIn(f"Usage: kmem {command}", self.kmem(command, "--help")[0])
+        self.assertRegex(self.kmem("--version")[0], r"^kmem \d+\.\d+\.\d+\n$")
+        self.assertIn("usage: kmem COMMAND", self.kmem(status=2)[1])
+
+
+# What the programs print is what they print without kmem, too.
+PROGRAMS = {
+    "python3": ["/usr/bin/python3", "-c", "import json, re\nprint(len(json.dumps([{'a': list(range(50))}] * 300)))"],
+    "sqlite3": ["sqlite3", ":memory:", "create table t(a); insert into t values (zeroblob(100000)); "
+                                       "select sum(length(a)) from t;"],
+    "git": ["git", "--version"],
+    "perl": ["perl", "-e", 'my %h = map { $_ => "x" x $_ } 1 .. 500; print scalar(keys %h), "\n"'],
+    "sort": ["sort", "--parallel=4", "/etc/services"],
+}
+
+
+class RealPrograms(KmemTest):
+    def test_programs_run_as_they_do(self):
+        for name, words in PROGRAMS.items():
+            if not shutil.which(words[0]):
+                continue
+            with self.subTest(name=name):
+                env = environment(PYTHONMALLOC="malloc")
+                plain = subprocess.run(words, env=env, capture_output=True, check=False)
+                for how in ("--all", "--sample=16K"):
+                    done = subprocess.run([KMEM, "record", how, "-o", self.data, "--", *words], env=env,
+                                          capture_output=True, check=False)
+                    self.assertEqual((done.returncode, done.stdout), (plain.returncode, plain.stdout))
+                    self.assertRegex(done.stderr.decode(), r"^kmem: \d+ events, [\d.]+ MB, in \S+\n$")
+                    report = self.report()
+                    self.assertEqual(report["lost"], 0)
+                    if how == "--all":
+                        self.assertGreater(report["total"]["allocs"], 10)
+                        named = sum(1 for site in report["sites"] if "module" in site["frames"][0])
+                        self.assertGreater(named, 0.9 * len(report["sites"]))
+                    for command in ("report", "stat"):
+                        self.assertNotRegex(self.kmem(command, self.data)[0], r"(^|[ /])-0(\.0*)?[ /%]")
+
+
+if __name__ == "__main__":
+    unittest.main()

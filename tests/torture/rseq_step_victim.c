@@ -562,11 +562,11 @@ static long meddle(unsigned variant, size_t size)
 	return same && area_index() == page->index;
 }
 
-static const struct trace_ring *ring_of(const struct trace_control *control, size_t index)
+static struct trace_ring *ring_of(const struct trace_control *control, size_t index)
 {
 	uint64_t offset = ((const uint64_t *)control->rings)[index];
 
-	return offset ? (const struct trace_ring *)(control->base + offset) : NULL;
+	return offset ? (struct trace_ring *)(control->base + offset) : NULL;
 }
 
 /* An event's share in the balance. */
@@ -587,7 +587,7 @@ static long event_counts(const uint64_t *event)
 }
 
 /* Allocations less frees among the events since the last look at a ring. */
-static long ring_balance(const struct trace_ring *ring, uint64_t size, uint64_t *seen)
+static long ring_balance(struct trace_ring *ring, uint64_t size, uint64_t *seen)
 {
 	uint64_t last = 0;
 	long balance = 0;
@@ -605,6 +605,7 @@ static long ring_balance(const struct trace_ring *ring, uint64_t size, uint64_t 
 		last = event[0];
 		balance += event_counts(event);
 	}
+	ring->limit = *seen + size; /* somebody reads */
 	return balance;
 }
 

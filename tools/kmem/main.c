@@ -72,6 +72,16 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 	return value;
 }
 
+/* What was printed must have got there. A reader that went away is no failure. */
+static int end_output(int status)
+{
+	errno = 0;
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
+		return status;
+	say("standard output: %s", errno ? strerror(errno) : "it could not be written");
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "--help";
@@ -93,7 +103,7 @@ int main(int argc, char **argv)
 			return 1;
 		argv[1] = full;
 		argp_err_exit_status = 2;
-		return commands[i].run(argc - 1, argv + 1);
+		return end_output(commands[i].run(argc - 1, argv + 1));
 	}
 	say("there is no command '%s'; `kmem --help` lists them", name);
 	return 2;

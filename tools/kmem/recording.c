@@ -401,12 +401,17 @@ struct reader {
 	size_t packed_room, data_room, size, at;
 };
 
-/* The rest can't be used: said once. */
+/* The rest can't be used: said once, however often the file is read. */
 static bool stop(struct reader *reader, const char *why)
 {
-	if (!reader->over)
+	static char *said;
+
+	if (!reader->over && (!said || strcmp(said, reader->path) != 0)) {
+		free(said);
+		said = xstrdup(reader->path);
 		say("%s: %s at byte %ld: what is before that is shown", reader->path, why,
 		    ftell(reader->file));
+	}
 	reader->over = true;
 	return false;
 }

@@ -57,9 +57,7 @@ void rings_close(struct rings *rings)
 
 static uint64_t wanted_limit(const struct rings *rings, const struct ring *ring)
 {
-	const struct trace_control *state = &rings->target->state;
-
-	return state->want_full == TRACE_OVERWRITE ? UINT64_MAX : ring->tail + state->ring_events;
+	return ring->tail + rings->target->state.ring_events;
 }
 
 static int set_limit(struct rings *rings, struct ring *ring)
@@ -195,7 +193,7 @@ static long take_ring(struct rings *rings, struct ring *ring)
 	} else {
 		ring->lost = header.lost - ring->lost_before;
 	}
-	/* that of an earlier reader */
+	/* that of an earlier reader, or of a writer that overwrites: it is to see that somebody reads */
 	if (header.limit != wanted_limit(rings, ring) && set_limit(rings, ring) != 0)
 		return -1;
 	while (ring->tail < header.head) {

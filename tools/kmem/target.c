@@ -253,10 +253,11 @@ int target_trace(struct target *target, const struct target_wish *wish)
 	    TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0 ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
-	    TARGET_WRITE_FIELD(target, generation, target->state.generation + 1) != 0)
+	    target_write(target, target->state.divert, &divert, 1) != 0 ||
+	    target_divert(target) != 0)
 		return -1;
-	return target_write(target, target->state.divert, &divert, 1) == 0 ? target_divert(target) :
-									     -1;
+	/* last: who sees it may take the divert back */
+	return TARGET_WRITE_FIELD(target, generation, target->state.generation + 1);
 }
 
 int target_pause(struct target *target)

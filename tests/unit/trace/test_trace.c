@@ -185,7 +185,6 @@ static void full_ring_overwrites_the_oldest(void)
 	start(TRACE_OVERWRITE);
 	for (uint64_t i = 0; i < 10 * EVENTS + 3; i++)
 		put(i);
-	CHECK_EQ(the_ring()->limit, UINT64_MAX);
 	CHECK_EQ(the_ring()->head, 10 * EVENTS + 3);
 	CHECK_EQ(the_ring()->lost, 0);
 	check_events(the_ring(), 9 * EVENTS + 3, EVENTS, 9 * EVENTS + 3);
@@ -325,6 +324,25 @@ static void ring_that_drops_ends_the_tracing_too(void)
 	CHECK(!is_off());
 	sleep_ms(100);
 	put(EVENTS);
+	CHECK(is_off());
+}
+
+static void ring_that_overwrites_ends_the_tracing_too(void)
+{
+	start(TRACE_OVERWRITE);
+	percpu_divert(PERCPU_DIVERT_TRACE, true);
+	trace_give_up_ms = 50;
+	for (uint64_t i = 0; i <= 5 * EVENTS; i++)
+		put(i);
+	/* a reader was here */
+	sleep_ms(100);
+	the_ring()->limit += 3;
+	for (uint64_t i = 0; i <= 5 * EVENTS; i++)
+		put(i);
+	CHECK(!is_off());
+	sleep_ms(100);
+	for (uint64_t i = 0; i <= 2 * EVENTS; i++)
+		put(i);
 	CHECK(is_off());
 }
 
@@ -529,6 +547,7 @@ int main(void)
 		UNIT_TEST(who_may_not_sleep_maps_no_ring),
 		UNIT_TEST(full_ring_without_a_reader_ends_the_tracing),
 		UNIT_TEST(ring_that_drops_ends_the_tracing_too),
+		UNIT_TEST(ring_that_overwrites_ends_the_tracing_too),
 		UNIT_TEST(slow_reader_is_a_reader),
 		UNIT_TEST(handlers_may_interrupt_anywhere),
 		UNIT_TEST(fork_child_has_no_rings),
