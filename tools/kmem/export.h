@@ -70,7 +70,7 @@ void *export_grow(void *array, size_t count, size_t size);
 #define EXPORT_PUSH(array, count, item)                                                            \
 	do {                                                                                       \
 		__typeof__(*(array)) item_ = (item);                                               \
-		(array) = export_grow(array, count, sizeof(*(array)));                             \
+		(array) = export_grow(array, count, sizeof(__typeof__(item_)));                    \
 		(array)[(count)++] = item_;                                                        \
 	} while (0)
 

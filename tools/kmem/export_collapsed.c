@@ -81,7 +81,7 @@ bool export_collapsed(struct export *export)
 		char *text = stack_text(export, export->site[i]);
 		size_t number = texts_number(texts, text);
 
-		if (number == count)
+		if (number >= count)
 			EXPORT_PUSH(lines, count, ((struct line){ .text = number }));
 		lines[number].value += value_of(export, &export->site[i]->sum);
 		free(text);
