@@ -2,7 +2,8 @@
 /*
  * export.c - `kmem export`: a recording in the formats that other people's viewers read.
  *
- * Output that was begun and could not be finished is removed: what is there under the name is whole.
+ * Output that was begun and could not be finished is removed: what is there under the name is
+ * whole.
  */
 #include "export.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export_collapsed.c - `kmem export --collapsed`: "outer;inner number", a line per stack, the largest first.
+ * export_collapsed.c - `kmem export --collapsed`: "outer;inner number", a line per stack, the
+ * largest first.
  *
- * The form is that of the stackcollapse programs around flamegraph.pl: frames with semicolons between them, a blank, a whole number.
- * Inlined functions are frames; addresses in the same functions are one line.
+ * The form is that of the stackcollapse programs around flamegraph.pl: frames with semicolons
+ * between them, a blank, a whole number. Inlined functions are frames; addresses in the same
+ * functions are one line.
  */
 #include "export.h"
 
