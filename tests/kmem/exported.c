@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * exported.c - allocates what test_export.py knows beforehand, and says of each function what it did, a line each:
+ * exported.c - allocates what test_export.py knows beforehand, and says of each function what it
+ * did, a line each:
  *
  *	function allocations bytes live-objects live-bytes objects-at-peak bytes-at-peak
  *
- * Bytes are what malloc_usable_size() says. The peak is in at_peak(): all that it allocates lives then, and keep()'s and area()'s; the
- * program itself allocates nothing else, since it writes with write(2) at the end.
+ * Bytes are what malloc_usable_size() says. The peak is in at_peak(): all that it allocates lives
+ * then, and keep()'s and area()'s; the program itself allocates nothing else, since it writes with
+ * write(2) at the end.
  */
 #include <malloc.h>
 #include <stdio.h>

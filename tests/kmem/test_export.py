@@ -173,6 +173,20 @@ class PprofTest(Recorded):
     def test_schema(self):
         check_schema(self, "profile", "perftools.profiles.Profile", gzip.decompress(self.packed))
 
+    @unittest.skipUnless(shutil.which("go"), "no go")
+    def test_pprofs_own_reader(self):
+        file = work / "pprof.gz"
+        file.write_bytes(self.packed)
+        for kind, field in (("alloc_objects", "allocs"), ("alloc_space", "alloc"), ("inuse_objects", "live_objects"),
+                            ("inuse_space", "live_bytes")):
+            made = run("go", "tool", "pprof", "-symbolize=none", "-nodefraction=0", "-unit=B", f"-sample_index={kind}", "-top", file)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            rows = re.findall(r"(?m)^ *(\d+)B? +\S+% +\S+% +(\d+)B? +\S+% +(\w+)", made.stdout.decode())
+            found = {name: (int(flat), int(all_in)) for flat, all_in, name in rows}
+            wanted = {name: (count[field], count[field]) for name, count in self.counts.items() if count[field]}
+            wanted["outer_one"] = (0, self.counts["inlined_one"][field])
+            self.assertEqual(found, wanted)
+
     def test_function_filter(self):
         profile = wire.read(wire.PROFILE, gzip.decompress(export(self.path, "--pprof", "--function", "^outer")))
         self.assertEqual([sample["value"] for sample in profile["sample"]],

@@ -2,7 +2,8 @@
 /*
  * export.c - `kmem export`: a recording in the formats that other people's viewers read.
  *
- * Output that was begun and could not be finished is removed: what is there under the name is whole.
+ * Output that was begun and could not be finished is removed: what is there under the name is
+ * whole.
  */
 #include "export.h"
 
@@ -137,7 +138,7 @@ static bool export_load(struct export *export)
 
 	if (!view_load(view))
 		return false;
-	export->site = xmalloc(view->model.nr_sites * sizeof(*export->site));
+	export->site = xmalloc(view->model.nr_sites * sizeof(struct site *));
 	for (size_t i = 0; i < view->model.nr_sites; i++)
 		if (view->model.site[i].sum.allocs > 0 &&
 		    view_wants_site(view, &view->model.site[i]))
@@ -157,8 +158,10 @@ static size_t choice_of(const struct argp_state *state, const char *option, cons
 
 static void check(const struct argp_state *state, const struct options *options)
 {
-	if (!options->format)
+	if (!options->format) {
 		argp_error(state, "which format? --html or another; try --help");
+		return;
+	}
 	if (options->has_value && options->format->write != export_collapsed)
 		argp_error(state, "--value and --unit are for --collapsed; --%s has all of them",
 			   options->format->name);

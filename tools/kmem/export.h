@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export.h - what the formats of `kmem export` have in common: one recording goes in, one file comes out.
+ * export.h - what the formats of `kmem export` have in common: one recording goes in, one file
+ * comes out.
  *
- * Each format is one function in one file, export_FORMAT.c. Numbers of sampled recordings are the model's estimates, rounded.
+ * Each format is one function in one file, export_FORMAT.c. Numbers of sampled recordings are the
+ * model's estimates, rounded.
  */
 #ifndef KMEM_EXPORT_H
 #define KMEM_EXPORT_H
@@ -30,7 +32,10 @@ struct export
 	FILE *out;
 };
 
-/* Write the format to export->out. False: said why. That all was written is looked at by the caller. */
+/*
+ * Write the format to export->out. False: said why. That all was written is looked at by the
+ * caller.
+ */
 bool export_pprof(struct export *export);
 bool export_collapsed(struct export *export);
 bool export_perfetto(struct export *export);
@@ -70,8 +75,16 @@ void *export_grow(void *array, size_t count, size_t size);
 #define EXPORT_PUSH(array, count, item)                                                            \
 	do {                                                                                       \
 		__typeof__(*(array)) item_ = (item);                                               \
-		(array) = export_grow(array, count, sizeof(*(array)));                             \
+		(array) = export_grow(array, count, sizeof(__typeof__(item_)));                    \
 		(array)[(count)++] = item_;                                                        \
 	} while (0)
+
+/* A message of protobuf-c on the heap, so that its own freeing of messages frees all. */
+#define EXPORT_NEW(type, init)                                                                     \
+	({                                                                                         \
+		type *message_ = xmalloc(sizeof(type));                                            \
+		init(message_);                                                                    \
+		message_;                                                                          \
+	})
 
 #endif

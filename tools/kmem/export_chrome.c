@@ -2,8 +2,8 @@
 /*
  * export_chrome.c - `kmem export --chrome`: Chrome's trace events, as a JSON object.
  *
- * The process has its name (M), two counters (C) of live bytes and objects over time, and a mark (i) at the peak. Stacks
- * have no place in that format, so the call sites are not in it.
+ * The process has its name (M), two counters (C) of live bytes and objects over time, and a mark
+ * (i) at the peak. Stacks have no place in that format, so the call sites are not in it.
  */
 #include "export.h"
 

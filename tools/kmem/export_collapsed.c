@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export_collapsed.c - `kmem export --collapsed`: "outer;inner number", a line per stack, the largest first.
+ * export_collapsed.c - `kmem export --collapsed`: "outer;inner number", a line per stack, the
+ * largest first.
  *
- * The form is that of the stackcollapse programs around flamegraph.pl: frames with semicolons between them, a blank, a whole number.
- * Inlined functions are frames; addresses in the same functions are one line.
+ * The form is that of the stackcollapse programs around flamegraph.pl: frames with semicolons
+ * between them, a blank, a whole number. Inlined functions are frames; addresses in the same
+ * functions are one line.
  */
 #include "export.h"
 
@@ -81,7 +83,7 @@ bool export_collapsed(struct export *export)
 		char *text = stack_text(export, export->site[i]);
 		size_t number = texts_number(texts, text);
 
-		if (number == count)
+		if (number >= count)
 			EXPORT_PUSH(lines, count, ((struct line){ .text = number }));
 		lines[number].value += value_of(export, &export->site[i]->sum);
 		free(text);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export_dhat.c - `kmem export --dhat`: the JSON of valgrind's DHAT, version 2, which its dh_view.html shows.
+ * export_dhat.c - `kmem export --dhat`: the JSON of valgrind's DHAT, version 2, which its
+ * dh_view.html shows.
  *
- * A call site is a program point. Differences to what DHAT itself writes: time is in microseconds, not instructions; bytes
- * are those that the objects take, not those that were asked for; nothing is known about accesses, so bkacc is false.
+ * A call site is a program point. Differences to what DHAT itself writes: time is in microseconds,
+ * not instructions; bytes are those that the objects take, not those that were asked for; nothing
+ * is known about accesses, so bkacc is false.
  */
 #include "export.h"
 

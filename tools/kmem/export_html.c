@@ -2,10 +2,11 @@
 /*
  * export_html.c - `kmem export --html`: one page that needs nothing else, no network either.
  *
- * The page's script, style and libraries are bundled when kmem is built (page/, bench/page/build), and are in kmem as a
- * template; here the recording's numbers go into it, as JSON. The JSON:
+ * The page's script, style and libraries are bundled when kmem is built (page/, bench/page/build),
+ * and are in kmem as a template; here the recording's numbers go into it, as JSON. The JSON:
  *
- *	command, pid, host, time, duration_ns, peak_ns, events, lost, unknown_frees, whole, sampled, sample_bytes, samples
+ *	command, pid, host, time, duration_ns, peak_ns, events, lost, unknown_frees, whole,
+ *	sampled, sample_bytes, samples
  *	function	what --function was; null: nothing
  *	total		sums of all, as of a site
  *	points		[ns, bytes, objects], the peak among them
@@ -69,7 +70,9 @@ static struct json_object *points_json(const struct export *export)
 	return list;
 }
 
-/* Classes that are powers of two. The first one begins with 0. more: a second column; NULL: none. */
+/*
+ * Classes that are powers of two. The first one begins with 0. more: a second column; NULL: none.
+ */
 static struct json_object *classes_json(const double *values, const double *more, size_t count)
 {
 	struct json_object *list = json_object_new_array();
@@ -206,7 +209,10 @@ static char *unpack_template(void)
 	return text;
 }
 
-/* Names may be anything, and must not end the element that the JSON stands in: no "<" stays, which in JSON is in texts only. */
+/*
+ * Names may be anything, and must not end the element that the JSON stands in: no "<" stays, which
+ * in JSON is in texts only.
+ */
 static void write_json(FILE *out, const char *json)
 {
 	for (size_t length; *json; json += length) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* export_page.h - the template of the page of `kmem export --html`, which page/embed.py puts into C; compressed, as zlib does it. */
+/*
+ * export_page.h - the template of the page of `kmem export --html`, which page/embed.py puts into
+ * C; compressed, as zlib does it.
+ */
 #ifndef KMEM_EXPORT_PAGE_H
 #define KMEM_EXPORT_PAGE_H
 

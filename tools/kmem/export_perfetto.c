@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export_perfetto.c - `kmem export --perfetto`: a trace of Perfetto (perfetto.proto beside this file), by protobuf-c.
+ * export_perfetto.c - `kmem export --perfetto`: a trace of Perfetto (perfetto.proto beside this
+ * file), by protobuf-c.
  *
- * As heapprofd, Perfetto's own heap profiler, would have written it: at the end of the recording a dump of what each stack has
- * allocated and freed, which the viewer shows as a flame graph, of what is left or of all, bytes or objects. Besides, the curves of
- * bytes and objects as counters, and a mark at the peak.
+ * As heapprofd, Perfetto's own heap profiler, would have written it: at the end of the recording a
+ * dump of what each stack has allocated and freed, which the viewer shows as a flame graph, of what
+ * is left or of all, bytes or objects. Besides, the curves of bytes and objects as counters, and a
+ * mark at the peak.
  *
- * Packets, in the file's order: 1. clocks, since the dump's time is of another clock than the packets'; 2. tracks; 3. the
- * curves; 4. the dump, with the names, files, frames and stacks that it needs. Time begins at START_NS, as 0 is "not set" for some
- * readers. The file is written packet by packet: it is a Trace whose only field repeats.
+ * Packets, in the file's order: 1. clocks, since the dump's time is of another clock than the
+ * packets'; 2. tracks; 3. the curves; 4. the dump, with the names, files, frames and stacks that it
+ * needs. Time begins at START_NS, as 0 is "not set" for some readers. The file is written packet by
+ * packet: it is a Trace whose only field repeats.
  */
 #include "export.h"
 
@@ -37,20 +40,12 @@ typedef Perfetto__Protos__TracePacket packet_t;
 typedef Perfetto__Protos__InternedData interned_t;
 typedef Perfetto__Protos__ProfilePacket__HeapSample heap_sample_t;
 
-/* A message on the heap, so that protobuf-c's own freeing frees all. */
-#define NEW(type, init)                                                                            \
-	({                                                                                         \
-		type *message_ = xmalloc(sizeof(type));                                            \
-		init(message_);                                                                    \
-		message_;                                                                          \
-	})
-
 /* Set an optional field; `message` is a plain variable, or a field of one. */
 #define SET(message, field, value) ((message)->has_##field = true, (message)->field = (value))
 
 static packet_t *new_packet(void)
 {
-	packet_t *packet = NEW(packet_t, perfetto__protos__trace_packet__init);
+	packet_t *packet = EXPORT_NEW(packet_t, perfetto__protos__trace_packet__init);
 
 	SET(packet, trusted_packet_sequence_id, SEQUENCE);
 	return packet;
@@ -84,11 +79,11 @@ static void write_clocks(const struct export *export)
 	packet_t *packet = new_packet();
 
 	packet->clock_snapshot =
-		NEW(Perfetto__Protos__ClockSnapshot, perfetto__protos__clock_snapshot__init);
+		EXPORT_NEW(Perfetto__Protos__ClockSnapshot, perfetto__protos__clock_snapshot__init);
 	for (size_t i = 0; i < sizeof(clocks) / sizeof(*clocks) && clocks[i].ns; i++) {
 		Perfetto__Protos__ClockSnapshot__Clock *clock =
-			NEW(Perfetto__Protos__ClockSnapshot__Clock,
-			    perfetto__protos__clock_snapshot__clock__init);
+			EXPORT_NEW(Perfetto__Protos__ClockSnapshot__Clock,
+				   perfetto__protos__clock_snapshot__clock__init);
 
 		SET(clock, clock_id, clocks[i].id);
 		SET(clock, timestamp, clocks[i].ns);
@@ -102,8 +97,8 @@ static void write_clocks(const struct export *export)
 
 static Perfetto__Protos__TrackDescriptor *new_track(packet_t *packet, enum track track)
 {
-	packet->track_descriptor =
-		NEW(Perfetto__Protos__TrackDescriptor, perfetto__protos__track_descriptor__init);
+	packet->track_descriptor = EXPORT_NEW(Perfetto__Protos__TrackDescriptor,
+					      perfetto__protos__track_descriptor__init);
 	SET(packet->track_descriptor, uuid, track);
 	return packet->track_descriptor;
 }
@@ -113,8 +108,8 @@ static void write_process(const struct export *export)
 	packet_t *packet = new_packet();
 	Perfetto__Protos__TrackDescriptor *track = new_track(packet, TRACK_PROCESS);
 
-	track->process = NEW(Perfetto__Protos__ProcessDescriptor,
-			     perfetto__protos__process_descriptor__init);
+	track->process = EXPORT_NEW(Perfetto__Protos__ProcessDescriptor,
+				    perfetto__protos__process_descriptor__init);
 	SET(track->process, pid, export_pid(export));
 	track->process->process_name = utf8_copy(export_command(export));
 	EXPORT_PUSH(track->process->cmdline, track->process->n_cmdline,
@@ -130,8 +125,8 @@ static void write_counter_track(const struct export *export, enum track number, 
 
 	track->name = xstrdup(name);
 	SET(track, parent_uuid, TRACK_PROCESS);
-	track->counter = NEW(Perfetto__Protos__CounterDescriptor,
-			     perfetto__protos__counter_descriptor__init);
+	track->counter = EXPORT_NEW(Perfetto__Protos__CounterDescriptor,
+				    perfetto__protos__counter_descriptor__init);
 	SET(track->counter, unit, unit);
 	write_packet(export, packet);
 }
@@ -141,7 +136,7 @@ static Perfetto__Protos__TrackEvent *new_event(packet_t *packet, uint64_t ns, en
 {
 	SET(packet, timestamp, START_NS + ns);
 	packet->track_event =
-		NEW(Perfetto__Protos__TrackEvent, perfetto__protos__track_event__init);
+		EXPORT_NEW(Perfetto__Protos__TrackEvent, perfetto__protos__track_event__init);
 	SET(packet->track_event, track_uuid, track);
 	SET(packet->track_event, type, type);
 	return packet->track_event;
@@ -176,7 +171,8 @@ static void write_curves(const struct export *export)
 static Perfetto__Protos__InternedString *new_string(uint64_t iid, const char *text, size_t size)
 {
 	Perfetto__Protos__InternedString *string =
-		NEW(Perfetto__Protos__InternedString, perfetto__protos__interned_string__init);
+		EXPORT_NEW(Perfetto__Protos__InternedString,
+			   perfetto__protos__interned_string__init);
 
 	SET(string, iid, iid);
 	string->has_str = true;
@@ -205,7 +201,7 @@ static uint64_t add_build_id(interned_t *interned, const struct module *module)
 static void add_mapping(interned_t *interned, const struct module *module)
 {
 	Perfetto__Protos__Mapping *mapping =
-		NEW(Perfetto__Protos__Mapping, perfetto__protos__mapping__init);
+		EXPORT_NEW(Perfetto__Protos__Mapping, perfetto__protos__mapping__init);
 	uint64_t build_id = add_build_id(interned, module);
 
 	SET(mapping, iid, interned->n_mappings + 1);
@@ -259,7 +255,7 @@ static uint64_t frame_id(struct interner *interner, uint64_t address, const stru
 	number = texts_number(interner->frames, key);
 	if (number < data->n_frames)
 		return number + 1;
-	frame = NEW(Perfetto__Protos__Frame, perfetto__protos__frame__init);
+	frame = EXPORT_NEW(Perfetto__Protos__Frame, perfetto__protos__frame__init);
 	SET(frame, iid, number + 1);
 	SET(frame, mapping_id, mapping->iid);
 	SET(frame, rel_pc, address - 1 - mapping->start + mapping->exact_offset);
@@ -277,7 +273,7 @@ static void add_stack(const struct export *export, struct interner *interner,
 		      const struct site *site)
 {
 	Perfetto__Protos__Callstack *stack =
-		NEW(Perfetto__Protos__Callstack, perfetto__protos__callstack__init);
+		EXPORT_NEW(Perfetto__Protos__Callstack, perfetto__protos__callstack__init);
 	struct frame frames[FRAMES_MAX];
 	const uint64_t *addresses;
 	size_t nr_addresses = export_stack(site, &addresses);
@@ -296,7 +292,7 @@ static void add_stack(const struct export *export, struct interner *interner,
 static heap_sample_t *new_sample(const struct site *site, uint64_t stack)
 {
 	heap_sample_t *sample =
-		NEW(heap_sample_t, perfetto__protos__profile_packet__heap_sample__init);
+		EXPORT_NEW(heap_sample_t, perfetto__protos__profile_packet__heap_sample__init);
 	int64_t allocated = export_round(site->sum.alloc), count = export_round(site->sum.allocs);
 
 	SET(sample, callstack_id, stack);
@@ -312,16 +308,16 @@ static void write_dump(const struct export *export)
 {
 	struct interner interner = { .names = texts_new(), .frames = texts_new() };
 	Perfetto__Protos__ProfilePacket__ProcessHeapSamples *dump =
-		NEW(Perfetto__Protos__ProfilePacket__ProcessHeapSamples,
-		    perfetto__protos__profile_packet__process_heap_samples__init);
+		EXPORT_NEW(Perfetto__Protos__ProfilePacket__ProcessHeapSamples,
+			   perfetto__protos__profile_packet__process_heap_samples__init);
 	int64_t mean = export_mean(export);
 	packet_t *packet = new_packet();
 	uint64_t end = START_NS + export->view.model.end_ns;
 
-	interner.data = NEW(interned_t, perfetto__protos__interned_data__init);
+	interner.data = EXPORT_NEW(interned_t, perfetto__protos__interned_data__init);
 	packet->interned_data = interner.data;
 	packet->profile_packet =
-		NEW(Perfetto__Protos__ProfilePacket, perfetto__protos__profile_packet__init);
+		EXPORT_NEW(Perfetto__Protos__ProfilePacket, perfetto__protos__profile_packet__init);
 	SET(packet, timestamp, end);
 	SET(packet, sequence_flags, NEEDS_INTERNED);
 	SET(packet->profile_packet, index, 0);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * export_pprof.c - `kmem export --pprof`: a gzipped profile.proto (profile.proto beside this file), by protobuf-c.
+ * export_pprof.c - `kmem export --pprof`: a gzipped profile.proto (profile.proto beside this file),
+ * by protobuf-c.
  *
- * Sample types are those of Go's heap profiles: alloc_objects, alloc_space, inuse_objects, inuse_space, the last one the
- * default. A site is a sample, with its kind as a label; an address is a location, whose lines are its functions, inlined ones
- * first. Numbers of a sampled recording are scaled already, as pprof wants them; the period is the mean of bytes between samples, 1
- * where all was recorded.
+ * Sample types are those of Go's heap profiles: alloc_objects, alloc_space, inuse_objects,
+ * inuse_space, the last one the default. A site is a sample, with its kind as a label; an address
+ * is a location, whose lines are its functions, inlined ones first. Numbers of a sampled recording
+ * are scaled already, as pprof wants them; the period is the mean of bytes between samples, 1 where
+ * all was recorded.
  */
 #include "export.h"
 
@@ -23,14 +25,6 @@ struct pprof {
 	struct texts *strings, *locations, *functions;
 };
 
-/* A message on the heap, as protobuf-c's own freeing expects. */
-#define NEW(type, init)                                                                            \
-	({                                                                                         \
-		type *message_ = xmalloc(sizeof(type));                                            \
-		init(message_);                                                                    \
-		message_;                                                                          \
-	})
-
 static int64_t string_number(struct pprof *pprof, const char *text)
 {
 	return (int64_t)texts_number(pprof->strings, text);
@@ -40,7 +34,7 @@ static Perftools__Profiles__ValueType *new_value_type(struct pprof *pprof, const
 						      const char *unit)
 {
 	Perftools__Profiles__ValueType *value =
-		NEW(Perftools__Profiles__ValueType, perftools__profiles__value_type__init);
+		EXPORT_NEW(Perftools__Profiles__ValueType, perftools__profiles__value_type__init);
 
 	value->type = string_number(pprof, type);
 	value->unit = string_number(pprof, unit);
@@ -55,7 +49,8 @@ static void add_mappings(struct pprof *pprof)
 
 	while (symbols_next_module(pprof->symbols, &at, &module)) {
 		Perftools__Profiles__Mapping *mapping =
-			NEW(Perftools__Profiles__Mapping, perftools__profiles__mapping__init);
+			EXPORT_NEW(Perftools__Profiles__Mapping,
+				   perftools__profiles__mapping__init);
 
 		mapping->id = profile->n_mapping + 1;
 		mapping->memory_start = module.start;
@@ -90,7 +85,7 @@ static uint64_t function_id(struct pprof *pprof, const struct frame *frame)
 	number = texts_number(pprof->functions, key);
 	if (number < profile->n_function)
 		return number + 1;
-	function = NEW(Perftools__Profiles__Function, perftools__profiles__function__init);
+	function = EXPORT_NEW(Perftools__Profiles__Function, perftools__profiles__function__init);
 	function->id = number + 1;
 	function->name = function->system_name = string_number(pprof, name);
 	function->filename = string_number(pprof, frame->path ? frame->path : "");
@@ -110,7 +105,7 @@ static void add_lines(struct pprof *pprof, Perftools__Profiles__Location *locati
 		/* what has no name is left to pprof, which may find one by the build-id */
 		if (!frames[i].function)
 			continue;
-		line = NEW(Perftools__Profiles__Line, perftools__profiles__line__init);
+		line = EXPORT_NEW(Perftools__Profiles__Line, perftools__profiles__line__init);
 		line->function_id = function_id(pprof, &frames[i]);
 		line->line = frames[i].line;
 		EXPORT_PUSH(location->line, location->n_line, line);
@@ -129,7 +124,7 @@ static uint64_t location_id(struct pprof *pprof, uint64_t address)
 	number = texts_number(pprof->locations, key);
 	if (number < profile->n_location)
 		return number + 1;
-	location = NEW(Perftools__Profiles__Location, perftools__profiles__location__init);
+	location = EXPORT_NEW(Perftools__Profiles__Location, perftools__profiles__location__init);
 	location->id = number + 1;
 	/* a return address is behind the call */
 	location->address = address ? address - 1 : 0;
@@ -141,8 +136,8 @@ static uint64_t location_id(struct pprof *pprof, uint64_t address)
 }
 
 /*
- * Say of each mapping what is known of its locations. Where a function is missing pprof is told that functions are, so that
- * it looks for them.
+ * Say of each mapping what is known of its locations. Where a function is missing pprof is told
+ * that functions are, so that it looks for them.
  */
 static void note_symbols(const Perftools__Profiles__Profile *profile)
 {
@@ -171,9 +166,9 @@ static void add_sample(struct pprof *pprof, const struct site *site)
 	const double values[] = { sum->allocs, sum->alloc, sum->live_objects, sum->live_bytes };
 	Perftools__Profiles__Profile *profile = pprof->profile;
 	Perftools__Profiles__Sample *sample =
-		NEW(Perftools__Profiles__Sample, perftools__profiles__sample__init);
+		EXPORT_NEW(Perftools__Profiles__Sample, perftools__profiles__sample__init);
 	Perftools__Profiles__Label *label =
-		NEW(Perftools__Profiles__Label, perftools__profiles__label__init);
+		EXPORT_NEW(Perftools__Profiles__Label, perftools__profiles__label__init);
 	const uint64_t *addresses;
 	size_t count = export_stack(site, &addresses);
 
@@ -254,7 +249,8 @@ static void write_gzipped(FILE *out, const void *data, size_t size)
 bool export_pprof(struct export *export)
 {
 	struct pprof pprof = {
-		.profile = NEW(Perftools__Profiles__Profile, perftools__profiles__profile__init),
+		.profile = EXPORT_NEW(Perftools__Profiles__Profile,
+				      perftools__profiles__profile__init),
 		.symbols = export->view.symbols,
 		.strings = texts_new(),
 		.locations = texts_new(),

@@ -63,7 +63,10 @@ const char *texts_get(const struct texts *texts, size_t number)
 	return texts->text[number];
 }
 
-/* Bytes of the character that starts at `at`; 0: no UTF-8. Surrogates, what is too long, and what is too high are none. */
+/*
+ * Bytes of the character that starts at `at`; 0: no UTF-8. Surrogates, what is too long, and what
+ * is too high are none.
+ */
 static size_t character_bytes(const unsigned char *at)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };

@@ -14,7 +14,10 @@ size_t texts_number(struct texts *texts, const char *text);
 size_t texts_count(const struct texts *texts);
 const char *texts_get(const struct texts *texts, size_t number);
 
-/* A copy in which what is no UTF-8 is U+FFFD: names in files may be any bytes, formats of others may not. */
+/*
+ * A copy in which what is no UTF-8 is U+FFFD: names in files may be any bytes, formats of others
+ * may not.
+ */
 char *utf8_copy(const char *text);
 
 #endif
