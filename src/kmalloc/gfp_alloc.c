@@ -255,7 +255,7 @@ static cold_path void *alloc_accounted_area(size_t size, size_t align, gfp_t gfp
 
 	if (!group)
 		return alloc_area(size, align, gfp, zeroed);
-	if (!memcg_charge(group, bytes, gfp))
+	if (bytes >> os_page_shift > UINT32_MAX || !memcg_charge(group, bytes, gfp))
 		return NULL;
 	area = alloc_area(size, align, gfp, zeroed);
 	if (likely(area))

@@ -10,18 +10,20 @@
  *
  * A note goes FREE -> FILLING -> READY -> PRINTING -> FREE, each step by the thread that took
  * the one before by compare-and-swap (FREE and READY are for anybody to take). When all
- * are taken, a failure is only counted. No locks; any context.
+ * are taken, a failure is only counted. No locks; any context. A child of fork has none: they are its parent's to print,
+ * and the thread that had one in hand is not there.
  */
 #include "kmalloc/report.h"
 
 #include "kmalloc/caller.h"
+#include "kmalloc/context.h"
 #include "lib/fmt.h"
 #include "os/os.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#define NR_NOTES 16
+#define NR_NOTES 32
 #define INTERVAL_MS 5000
 #define BURST 10
 #define FAULT_TEXT 384
@@ -126,7 +128,16 @@ void report_flush(void)
 		atomic_store(&note->state, NOTE_FREE);
 	}
 	atomic_fetch_sub(&nr_pending, missed);
-	atomic_fetch_add(&nr_printed, missed);
+	if (missed)
+		fmt_warn("%u reports were left out", missed);
+}
+
+void report_fork_child(void)
+{
+	for (size_t i = 0; i < NR_NOTES; i++)
+		atomic_store(&notes[i].state, NOTE_FREE);
+	atomic_store(&nr_pending, 0);
+	atomic_store(&nr_missed, 0);
 }
 
 static void report(const struct note *filled)
@@ -192,7 +203,7 @@ void report_fault(gfp_t gfp, const void *caller, const char *format, ...)
 	va_start(args, format);
 	fmt_vformat(text, sizeof(text), format, args);
 	va_end(args);
-	if (gfpflags_allow_blocking(gfp)) {
+	if (gfpflags_allow_blocking(current_gfp_context(gfp))) {
 		print_fault(text, caller);
 		return;
 	}

@@ -17,5 +17,7 @@ void report_fault(gfp_t gfp, const void *caller, const char *format, ...) printf
 /* Print what was told where nothing could be printed. May make system calls. */
 void report_flush(void);
 bool report_is_pending(void);
+/* In the child of fork. */
+void report_fork_child(void);
 
 #endif

@@ -38,6 +38,7 @@
 
 #include "kmalloc/layout.h"
 #include "kmalloc/places.h"
+#include "kmalloc/report.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/size_class.h"
 #include "kmalloc/stat.h"
@@ -216,6 +217,7 @@ cold_path bool kmalloc_start_slow(void)
 
 void kmalloc_fork_child(void)
 {
+	report_fork_child();
 	kmem_cache_fork_child();
 	zone_dma_fork_child();
 	percpu.divert[PERCPU_DIVERT_TRACE] = false;

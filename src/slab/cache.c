@@ -407,9 +407,9 @@ void kmem_cache_stat(struct kmem_cache *cache, struct kmem_cache_stat *stat)
 	lock_acquire(&cache->lock);
 	stat->active_objs = cache->nr_inuse;
 	stat->num_slabs = cache->nr_slabs;
-	stat->num_objs = (size_t)cache->nr_slabs * cache->nr_objects;
 	/* what has slabs is a cache and keeps its sizes; they are read nowhere else for one that may go */
-	stat->slab_bytes = stat->num_slabs * (GRANULE_SIZE << cache->order);
+	stat->slab_bytes = stat->num_slabs ? stat->num_slabs * (GRANULE_SIZE << cache->order) : 0;
 	stat->object_bytes = stat->num_slabs ? cache->size : 0;
+	stat->num_objs = stat->num_slabs ? stat->num_slabs * cache->nr_objects : 0;
 	lock_release(&cache->lock);
 }

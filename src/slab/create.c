@@ -185,7 +185,8 @@ static size_t shutdown_locked(struct kmem_cache *cache, size_t max, kmem_cache_r
 	if (kmem_cache_has_slot(cache))
 		drained = percpu_drain_idle_slot(cache->index, &sheaves);
 	drain_locked(cache, sheaves);
-	left = slab_report(cache, max, report);
+	/* what stands in sheaves that can't be taken is nobody's, and can't be told from the rest */
+	left = drained ? slab_report(cache, max, report) : 0;
 	if (left || !drained)
 		atomic_store_explicit(&cache->state, KMEM_CACHE_ZOMBIE, memory_order_release);
 	else

@@ -40,6 +40,7 @@
 #include "lib/valid.h"
 #include "page/meta.h"
 #include "page/zone_dma.h"
+#include "slab/memcg.h"
 #include "slab/observe.h"
 #include "slab/valid.h"
 
@@ -449,8 +450,25 @@ void slab_drop_empty(struct kmem_cache *cache)
 	destroy_list(cache, &gone);
 }
 
+/* Whoever the objects of these slabs are charged to has them no more. */
+static void uncharge_list(const struct kmem_cache *cache, struct list_head *slabs)
+{
+	struct page *slab;
+
+	list_for_each_entry(slab, slabs, list) {
+		char *object = page_address(slab);
+
+		for (unsigned i = 0; i < cache->nr_objects; i++, object += cache->size)
+			memcg_free_object(cache, object);
+	}
+}
+
 void slab_forget(struct kmem_cache *cache)
 {
+	if (cache->flags & KMEM_CACHE_ACCOUNT) {
+		uncharge_list(cache, &cache->partial);
+		uncharge_list(cache, &cache->full);
+	}
 	list_init(&cache->partial);
 	list_init(&cache->full);
 	cache->nr_partial = 0;

@@ -47,6 +47,8 @@ static bool links_are_valid(const struct vmap_area *area)
 {
 	bool binned = area->state == VMAP_LAZY || area->state == VMAP_HOLE;
 	bool aged = area->state == VMAP_LAZY && !area->zeroed;
+	/* its owner writes it without the lock */
+	uint16_t owner = __atomic_load_n(&area->owner, __ATOMIC_RELAXED);
 
 	if (is_listed(&area->bin) != binned)
 		return invalid("range %p: %s, and %s a bin", (void *)area->addr, state_name(area),
@@ -56,9 +58,9 @@ static bool links_are_valid(const struct vmap_area *area)
 			       state_name(area), aged ? "not on" : "on");
 	if (area->state == VMAP_HOLE && (area->guard != VMAP_GUARD_NONE || area->moved))
 		return invalid("range %p: a hole with a guard, or moved", (void *)area->addr);
-	if (area->state == VMAP_BUSY && area->owner && !memcg_from_id(area->owner))
+	if (area->state == VMAP_BUSY && owner && !memcg_from_id(owner))
 		return invalid("range %p: it is charged to group %u, which there is not",
-			       (void *)area->addr, (unsigned)area->owner);
+			       (void *)area->addr, (unsigned)owner);
 	return true;
 }
 

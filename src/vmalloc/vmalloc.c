@@ -335,18 +335,19 @@ static size_t churn_spare_locked(void)
 {
 	static uint64_t since, bytes_before;
 	static size_t spare;
-	uint64_t now = os_clock_ms(), rate;
+	uint64_t now = os_clock_ms(), spans, rate;
 
 	lock_assert_held(&vmap_lock);
 	if (now - since < CHURN_MS)
 		return spare;
+	spans = (now - since) / CHURN_MS;
 	rate = (vmalloc_counts.bytes_alloc - bytes_before) / (now - since);
 	since = now;
 	bytes_before = vmalloc_counts.bytes_alloc;
 	if (rate >= CHURN_RATE)
 		spare = min_size(max_size(spare * 2, CHURN_MIN), CHURN_MAX);
 	else if (rate < CHURN_RATE / 8)
-		spare /= 2;
+		spare = spans < 64 ? spare >> spans : 0;
 	return spare;
 }
 
@@ -516,7 +517,7 @@ void vmalloc_set_owner(const void *ptr, const struct mem_cgroup *group, size_t b
 	if (unlikely(!area))
 		return;
 	area->charged = (uint32_t)(bytes >> os_page_shift);
-	area->owner = memcg_id(group);
+	__atomic_store_n(&area->owner, memcg_id(group), __ATOMIC_RELAXED);
 }
 
 void vmalloc_stat(struct vmalloc_stat *stat)

@@ -22,7 +22,7 @@
  * MOVING. vmap_lock is held for the lists and the table, never over a system call.
  * On failure the area is as it was.
  *
- * What is charged to a group follows: before the area grows, after it has shrunk.
+ * What is charged to a group follows what was asked for, before anything else.
  */
 #include "page/memcg.h"
 #include "page/reclaim.h"
@@ -40,6 +40,8 @@ static bool recharge(struct vmap_area *area, size_t pages, gfp_t gfp)
 
 	if (likely(!group))
 		return true;
+	if (pages > UINT32_MAX)
+		return false;
 	if (pages > area->charged &&
 	    !memcg_grow(group, (pages - area->charged) << os_page_shift, gfp))
 		return false;
@@ -63,7 +65,6 @@ static void shrink(struct vmap_area *area, size_t span)
 	if (!tail)
 		return;
 	vmap_guard_install(area);
-	recharge(area, min_size((span >> os_page_shift) - 1, area->charged), GFP_NOWAIT);
 }
 
 /* The first `need` bytes of the free range after an area, MOVING; *state is what it was. */
@@ -143,12 +144,10 @@ static bool grow_in_place(struct vmap_area *area, size_t span)
 
 	if (!next)
 		return false;
-	if (state == VMAP_HOLE) {
-		vmalloc_purge_for(next->span);
+	if (state == VMAP_HOLE)
 		err = map_following(area, next, &state);
-	} else {
+	else
 		err = !area->moved && vmap_guard_remove(area) ? 0 : -1;
-	}
 	if (err) {
 		put_following(next, state, err);
 		return false;
@@ -279,7 +278,6 @@ static void *move(struct vmap_area *old, size_t span)
 	struct vmap_area *to;
 	bool moved;
 
-	vmalloc_purge_for(span - old->span);
 	to = map_roomy(span);
 	if (!to) {
 		reclaim_run(RECLAIM_ALL);
@@ -308,6 +306,7 @@ static void *grow(struct vmap_area *area, size_t span, gfp_t gfp)
 
 	if (unlikely(!recharge(area, (span >> os_page_shift) - 1, gfp)))
 		return NULL;
+	vmalloc_purge_for(span - area->span);
 	if (grow_in_place(area, span))
 		return ptr;
 	ptr = move(area, span);
@@ -328,6 +327,9 @@ void *vrealloc_area(void *ptr, size_t size, gfp_t gfp)
 	if (!area || area->state != VMAP_BUSY)
 		return NULL;
 	if (span <= area->span) {
+		/* within what it has beyond what was asked for; less is never refused */
+		if (unlikely(!recharge(area, (span >> os_page_shift) - 1, gfp)))
+			return NULL;
 		if (area->span - span > area->span / 4 && gfpflags_allow_blocking(gfp))
 			shrink(area, span);
 		return ptr;
