@@ -64,7 +64,7 @@ static void drop(struct samples *samples, size_t n)
 		free(samples->waiting[i]);
 	samples->nr_waiting -= n;
 	memmove(samples->waiting, samples->waiting + n,
-		samples->nr_waiting * sizeof(*samples->waiting));
+		samples->nr_waiting * sizeof(struct trace_stack *));
 }
 
 void samples_close(struct samples *samples)
@@ -167,7 +167,7 @@ uint32_t samples_stack(struct samples *samples, const struct event *event)
 	free(samples->waiting[at]);
 	samples->nr_waiting--;
 	memmove(samples->waiting + at, samples->waiting + at + 1,
-		(samples->nr_waiting - at) * sizeof(*samples->waiting));
+		(samples->nr_waiting - at) * sizeof(struct trace_stack *));
 	return number;
 }
 
