@@ -13,8 +13,8 @@
  * written what is still as in the file. What the kernel keeps for the program (roots.h) are roots too.
  *
  * A thread inside the allocator may have objects in its hands that are neither in a sheaf nor the program's. So if one is there the
- * process may go on for a moment, and is stopped again, INSIDE_TRIES times. After that sheaves that such a thread's stack
- * points to count as referenced.
+ * process may go on for a moment, and is stopped again, INSIDE_TRIES times. After that what such a thread may have in its
+ * hands counts as referenced.
  *
  * Order: stop; blocks; roots; then the stack of grey blocks until it is empty; what is white, with its first bytes; go on. Memory
  * here: a few bits for each block, the grey stack, and copies of slabs, up to COPY_MAX.
@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 #define INSIDE_TRIES 20
-#define INSIDE_WORDS 256 /* of a stack that are looked at for a return into the library */
+#define INSIDE_WORDS 512 /* of a stack that are looked at for a return into the library */
 #define BUFFER (256UL << 10)
 #define BATCH 512 /* blocks read at once */
 #define COPY_MAX (512UL << 20)
@@ -248,24 +248,34 @@ static bool stop(struct scan *scan)
 	return true;
 }
 
-/* The sheaves that a thread may have in its hands: their objects are not the program's, but not known to be free. */
-static void mark_sheaves(struct scan *scan, const struct frozen *thread)
+static bool is_own(const struct scan *scan, uint64_t address)
+{
+	for (size_t i = 0; i < scan->heap.nr_skip; i++)
+		if (address >= scan->heap.skip[i].start && address < scan->heap.skip[i].end)
+			return true;
+	return false;
+}
+
+/*
+ * What a thread inside the allocator may have in its hands: the objects of a sheaf, which are not the program's but not known to be
+ * free; and an area that is just handed out, or taken back, of which it has the struct.
+ */
+static void mark_hands(struct scan *scan, const struct frozen *thread)
 {
 	uint64_t words[INSIDE_WORDS + sizeof(thread->regs) / sizeof(uint64_t)];
 	uint64_t objects[SHEAF_CAPACITY_MAX];
 	size_t count = read_stack(scan, thread, words);
+	struct vmap_area area;
 
 	memcpy(words + count, &thread->regs, sizeof(thread->regs));
 	count += sizeof(thread->regs) / sizeof(uint64_t);
 	for (size_t i = 0; i < count; i++) {
-		bool own = false;
-
-		for (size_t j = 0; j < scan->heap.nr_skip && !own; j++)
-			own = words[i] >= scan->heap.skip[j].start &&
-			      words[i] < scan->heap.skip[j].end;
-		if (own)
-			scan_words(scan, objects,
-				   remote_sheaf_at(&scan->process->target, words[i], objects));
+		if (!is_own(scan, words[i]))
+			continue;
+		scan_words(scan, objects,
+			   remote_sheaf_at(&scan->process->target, words[i], objects));
+		if (target_read(&scan->process->target, words[i], &area, sizeof(area)) == 0)
+			scan_words(scan, &area.addr, 1);
 	}
 }
 
@@ -278,7 +288,7 @@ static void scan_threads(struct scan *scan)
 			   sizeof(thread->regs) / sizeof(uint64_t));
 		scan_words(scan, thread->xstate, thread->xstate_words);
 		if (scan->result->inside || !scan->library.shared)
-			mark_sheaves(scan, thread);
+			mark_hands(scan, thread);
 	}
 }
 
