@@ -16,6 +16,10 @@
 #include "trace/format.h"
 #include "vmalloc/account.h"
 
+#ifndef KMALLOC_VERSION
+#define KMALLOC_VERSION "unknown" /* the build defines it */
+#endif
+
 static struct trace_places all;
 
 static void note_pages(void)

@@ -144,10 +144,12 @@ static bool grow_in_place(struct vmap_area *area, size_t span)
 
 	if (!next)
 		return false;
-	if (state == VMAP_HOLE)
+	if (state == VMAP_HOLE) {
+		vmalloc_purge_for(next->span);
 		err = map_following(area, next, &state);
-	else
+	} else {
 		err = !area->moved && vmap_guard_remove(area) ? 0 : -1;
+	}
 	if (err) {
 		put_following(next, state, err);
 		return false;
@@ -278,6 +280,7 @@ static void *move(struct vmap_area *old, size_t span)
 	struct vmap_area *to;
 	bool moved;
 
+	vmalloc_purge_for(span - old->span);
 	to = map_roomy(span);
 	if (!to) {
 		reclaim_run(RECLAIM_ALL);
@@ -306,7 +309,6 @@ static void *grow(struct vmap_area *area, size_t span, gfp_t gfp)
 
 	if (unlikely(!recharge(area, (span >> os_page_shift) - 1, gfp)))
 		return NULL;
-	vmalloc_purge_for(span - area->span);
 	if (grow_in_place(area, span))
 		return ptr;
 	ptr = move(area, span);
