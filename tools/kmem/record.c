@@ -134,7 +134,7 @@ static void write_maps(struct session *session)
 	size = sizeof(when) + strlen(maps) + 1;
 	chunk = xmalloc(size);
 	memcpy(chunk, &when, sizeof(when));
-	strcpy(chunk + sizeof(when), maps);
+	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
 	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
 	free(chunk);
 }
