@@ -59,6 +59,7 @@ struct session {
 	double ns_per_tick;
 	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
 	uint32_t generation;	     /* of the wishes that are ours */
+	bool attached;		     /* it ran the library */
 	bool tail_missing;
 	char *maps, *caches;
 	size_t caches_size;
@@ -383,6 +384,7 @@ static bool attach(struct session *session, pid_t pid, int *status)
 
 static void begin(struct session *session)
 {
+	session->attached = true;
 	session->rings = rings_open(&session->target, session->options->program != NULL);
 	session->generation = session->target.state.generation;
 	write_maps(session);
@@ -492,9 +494,9 @@ static void finish(struct session *session)
 		    lost);
 	if (session->tail_missing)
 		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
-	if (!recording_events(session->writer))
-		say("nothing was recorded: does the program run the library? (static and setuid "
-		    "programs ignore LD_PRELOAD)");
+	if (!session->attached)
+		say("nothing was recorded: the program did not run the library (static and setuid programs "
+		    "ignore LD_PRELOAD), or called _exit() at once");
 	recording_close(session->writer);
 }
 
