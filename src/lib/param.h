@@ -22,6 +22,7 @@ struct params {
 	int thp;		 /* enum param_thp */
 	bool stat;		 /* print statistics at exit */
 	bool help;		 /* print the table at start-up */
+	bool deepbind;		 /* dlopen() keeps RTLD_DEEPBIND */
 	bool kswapd;		 /* run a reclaim thread */
 	size_t vmalloc_lazy_max; /* bytes of freed areas kept; SIZE_MAX: by the number of CPUs */
 	size_t page_dirty_max;	 /* bytes of free dirty blocks kept */

@@ -47,6 +47,8 @@ const struct param param_table[] = {
 	  "free memory older than this is returned to the system" },
 	{ "min_free_kbytes", PARAM_SIZE, &params.min_free_kbytes, NULL,
 	  "KiB kept ready for GFP_ATOMIC (1024, from the first kernel call on; given: from the start)" },
+	{ "deepbind", PARAM_BOOL, &params.deepbind, NULL,
+	  "leave RTLD_DEEPBIND to dlopen(): such libraries have the C library's malloc" },
 	{ "kswapd", PARAM_BOOL, &params.kswapd, NULL,
 	  "run a thread that returns memory while the program is idle" },
 	{ "valid_shift", PARAM_SIZE, &params.valid_shift, NULL,

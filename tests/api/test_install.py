@@ -76,11 +76,23 @@ class Install(unittest.TestCase):
                 run(compiler, "-x", language, "-std=" + standard, "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
                     "-include", os.path.join(*header.split("/")[-2:]), "/dev/null", *self.says("--cflags", package))
 
+    def test_kmem(self):
+        """It finds the library that was installed with it."""
+        kmem = glob.glob(self.root + "/**/bin/kmem", recursive=True)[0]
+        env = dict(self.env)
+        env.pop("LD_LIBRARY_PATH", None)
+        with tempfile.TemporaryDirectory(prefix="kmem-install-") as folder:
+            data = os.path.join(folder, "kmem.data")
+            run(kmem, "record", "-o", data, "--", "sort", "/dev/null", env=env)
+            self.assertIn("# command: sort /dev/null", run(kmem, "report", data, env=env))
+        completion = glob.glob(self.root + "/**/bash-completion/completions/kmem", recursive=True)
+        self.assertIn("complete -F _kmem kmem", read(completion[0]))
+
     def test_man_pages(self):
         man = glob.glob(self.root + "/**/man", recursive=True)[0]
-        pages = {os.path.basename(page)[:-2]: page for page in glob.glob(man + "/man[37]/*")}
+        pages = {os.path.basename(page)[:-2]: page for page in glob.glob(man + "/man[137]/*")}
         written = {name: read(page) for name, page in pages.items() if not read(page).startswith(".so ")}
-        self.assertEqual(set(written), {"libkmalloc", "kmalloc", "kmem_cache_create", "mempool_create", "vmalloc"})
+        self.assertEqual(set(written), {"kmem", "libkmalloc", "kmalloc", "kmem_cache_create", "mempool_create", "vmalloc"})
         for page, text in written.items():
             command = ["man", "--warnings", "-M", man, page]
             env = dict(self.env, MANWIDTH="99")

@@ -144,6 +144,31 @@ class Show(KmemTest):
         self.assertIn("usage: kmem COMMAND", self.kmem(status=2)[1])
 
 
+class Completion(KmemTest):
+    FILE = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../tools/kmem/kmem.bash-completion")
+
+    def complete(self, *words):
+        """What bash offers for the last word."""
+        script = f'PATH="{os.path.dirname(KMEM)}:$PATH"; source "{self.FILE}"; COMP_WORDS=("$@"); ' \
+                 'COMP_CWORD=$(($# - 1)); _kmem; printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", script, "bash", "kmem", *words], capture_output=True, text=True, check=True,
+                              env=environment(), cwd=self.folder)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_commands_options_and_values(self):
+        self.assertIn("record", self.complete("re"))
+        self.assertIn("report", self.complete("re"))
+        self.assertEqual(self.complete("dif"), ["diff"])
+        self.assertEqual(self.complete("record", "--samp"), ["--sample"])
+        self.assertIn("--no-demangle", self.complete("report", "--"))
+        self.assertEqual(self.complete("record", "--full", "=", "o"), ["overwrite"])
+        self.assertEqual(self.complete("record", "--full", "="), ["drop", "overwrite", "wait"])
+        self.assertEqual(self.complete("report", "-s", "p"), ["peak"])
+        with open(self.path("x.data"), "w", encoding="utf-8"):
+            self.assertEqual(self.complete("report", "x"), ["x.data"])
+
+
 # What the programs print is what they print without kmem, too.
 PROGRAMS = {
     "python3": ["/usr/bin/python3", "-c", "import json, re\nprint(len(json.dumps([{'a': list(range(50))}] * 300)))"],

@@ -61,6 +61,7 @@ struct session {
 	double ns_per_tick;
 	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
 	uint32_t generation;	     /* of the wishes that are ours */
+	bool attached;		     /* it ran the library */
 	bool tail_missing;
 	uint64_t stacks_lost;
 	char *maps, *caches;
@@ -137,7 +138,7 @@ static void write_maps(struct session *session)
 	size = sizeof(when) + strlen(maps) + 1;
 	chunk = xmalloc(size);
 	memcpy(chunk, &when, sizeof(when));
-	strcpy(chunk + sizeof(when), maps);
+	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
 	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
 	free(chunk);
 }
@@ -397,6 +398,7 @@ static void begin(struct session *session)
 {
 	bool from_start = session->options->program != NULL;
 
+	session->attached = true;
 	session->rings = rings_open(&session->target, from_start);
 	session->generation = session->target.state.generation;
 	if (session->options->stacks)
@@ -515,9 +517,9 @@ static void finish(struct session *session)
 		say("%lu samples have no call stack but their call site: they came faster than stacks "
 		    "could be taken (a larger --sample makes fewer)",
 		    session->stacks_lost);
-	if (!recording_events(session->writer))
-		say("nothing was recorded: does the program run the library? (static and setuid "
-		    "programs ignore LD_PRELOAD)");
+	if (!session->attached)
+		say("nothing was recorded: the program did not run the library (static and setuid programs "
+		    "ignore LD_PRELOAD), or called _exit() at once");
 	recording_close(session->writer);
 }
 

@@ -463,7 +463,7 @@ static void add_caches(struct reader *reader, const char *text)
 	while (*text) {
 		unsigned id, size, object_size;
 		struct cache_name *cache;
-		char name[40];
+		char name[sizeof(cache->name)] = "";
 
 		if (sscanf(text, "%u %u %u %39[^\n]", &id, &size, &object_size, name) == 4 &&
 		    id < NR_CACHES) {
@@ -472,7 +472,7 @@ static void add_caches(struct reader *reader, const char *text)
 			cache = &reader->caches[id / 256][id % 256];
 			cache->size = size;
 			cache->object_size = object_size;
-			strcpy(cache->name, name);
+			memcpy(cache->name, name, sizeof(name));
 		}
 		text = strchr(text, '\n');
 		if (!text++)

@@ -50,20 +50,6 @@ static int compare(const void *a, const void *b)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* The sites that are wanted, sorted. */
-static struct site **choose(struct view *view, size_t *count)
-{
-	struct site **sites = xmalloc(view->model.nr_sites * sizeof(*sites));
-
-	*count = 0;
-	for (size_t i = 0; i < view->model.nr_sites; i++)
-		if (view->model.site[i].sum.allocs > 0 &&
-		    view_wants_site(view, &view->model.site[i]))
-			sites[(*count)++] = &view->model.site[i];
-	qsort(sites, *count, sizeof(*sites), compare);
-	return sites;
-}
-
 static void print_site(struct view *view, const struct site *site)
 {
 	struct frame frames[FRAMES_MAX];
@@ -213,7 +199,7 @@ int command_report(int argc, char **argv)
 	if (!view_load(&options.view))
 		return 1;
 	sort_by = options.sort;
-	sites = choose(&options.view, &count);
+	sites = view_sites(&options.view, compare, &count);
 	if (options.view.json)
 		print_json(&options, sites, count);
 	else

@@ -63,25 +63,11 @@ static void line(int length)
 	putchar('\n');
 }
 
-/* The sites that are wanted, sorted. */
-static struct site **choose(struct view *view, size_t *count)
-{
-	struct site **sites = xmalloc(view->model.nr_sites * sizeof(*sites));
-
-	*count = 0;
-	for (size_t i = 0; i < view->model.nr_sites; i++)
-		if (view->model.site[i].sum.allocs > 0 &&
-		    view_wants_site(view, &view->model.site[i]))
-			sites[(*count)++] = &view->model.site[i];
-	qsort(sites, *count, sizeof(*sites), compare);
-	return sites;
-}
-
 static void print_sites(struct options *options)
 {
 	struct view *view = &options->view;
 	size_t count;
-	struct site **sites = choose(view, &count);
+	struct site **sites = view_sites(view, compare, &count);
 	char name[512];
 
 	line(105);
@@ -183,7 +169,7 @@ static void print_json(struct options *options)
 	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
 	const struct model *model = &options->view.model;
 	size_t count;
-	struct site **sites = choose(&options->view, &count);
+	struct site **sites = view_sites(&options->view, compare, &count);
 
 	json_object_object_add(root, "total", json_tally(&model->sum));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)

@@ -126,7 +126,7 @@ static uint64_t find_control(pid_t pid)
 			   &mapping.offset, mapping.path) < 4 ||
 		    mapping.path[0] != '/' || !strcmp(mapping.path, seen))
 			continue;
-		strcpy(seen, mapping.path);
+		memcpy(seen, mapping.path, sizeof(seen));
 		address = control_in(pid, &mapping);
 	}
 	fclose(file);

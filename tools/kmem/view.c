@@ -129,6 +129,20 @@ bool view_wants_site(struct view *view, const struct site *site)
 	return false;
 }
 
+struct site **view_sites(struct view *view, int (*compare)(const void *, const void *),
+			 size_t *count)
+{
+	struct site **sites = xmalloc(view->model.nr_sites * sizeof(void *));
+
+	*count = 0;
+	for (size_t i = 0; i < view->model.nr_sites; i++)
+		if (view->model.site[i].sum.allocs > 0 &&
+		    view_wants_site(view, &view->model.site[i]))
+			sites[(*count)++] = &view->model.site[i];
+	qsort(sites, *count, sizeof(void *), compare);
+	return sites;
+}
+
 void view_notes(const struct view *view)
 {
 	uint64_t lost = recording_lost(view->reader);

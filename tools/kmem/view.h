@@ -32,6 +32,9 @@ bool view_load(struct view *view);
 void view_free(struct view *view);
 /* Does the filter for functions let this site through? */
 bool view_wants_site(struct view *view, const struct site *site);
+/* Those that it lets through and that allocated, sorted; to be freed. */
+struct site **view_sites(struct view *view, int (*compare)(const void *, const void *),
+			 size_t *count);
 /* What has to be known about the numbers: lost events, a cut file. To standard error. */
 void view_notes(const struct view *view);
 
