@@ -39,6 +39,10 @@ def plain_man():
 
 
 class Docs(unittest.TestCase):
+    def test_no_document_has_the_marks_of_a_merge(self):
+        for name, text in documents().items():
+            self.assertNotRegex(text, r"(?m)^(<<<<<<< |>>>>>>> )", name)
+
     def test_parameters_stand_in_both_tables_and_no_others(self):
         wanted = parameters()
         self.assertGreater(len(wanted), 5)

@@ -197,4 +197,8 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"tools/torture: the results can't be written: {where}{error.strerror} (--out names another folder)")
