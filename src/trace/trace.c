@@ -118,9 +118,12 @@ static bool is_abandoned(struct trace_ring *ring)
 {
 	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED), now = os_clock_ms();
 
-	if (__atomic_load_n(&ring->full_limit, __ATOMIC_ACQUIRE) == limit)
-		return now - __atomic_load_n(&ring->full_since, __ATOMIC_RELAXED) >
-		       trace_give_up_ms;
+	if (__atomic_load_n(&ring->full_limit, __ATOMIC_ACQUIRE) == limit) {
+		uint64_t since = __atomic_load_n(&ring->full_since, __ATOMIC_RELAXED);
+
+		/* another thread may have looked at the clock later */
+		return now > since && now - since > trace_give_up_ms;
+	}
 	__atomic_store_n(&ring->full_since, now, __ATOMIC_RELAXED);
 	/* pairs with the load above: whoever sees the limit sees since when */
 	__atomic_store_n(&ring->full_limit, limit, __ATOMIC_RELEASE);
