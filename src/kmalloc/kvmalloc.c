@@ -161,11 +161,25 @@ void kvmalloc_poll_deferred(gfp_t gfp)
 	debug_valid(valid_poll());
 }
 
+/*
+ * While calls are diverted: tell of the free, unless it can't be of a sample and nobody asks for others: those have no
+ * slot. True: it would have been a hit, and is done.
+ */
+static bool observed_push(void *ptr, gfp_t gfp, const void *caller)
+{
+	unsigned owner = page_owner(ptr);
+	bool has_slot = owner && owner != KMEM_CACHE_SHARED;
+
+	if (!has_slot || !observe_samples_only())
+		observe_free(ptr, gfp, caller);
+	return has_slot && percpu_push_slow(owner, ptr, gfp);
+}
+
 static void free_slow(void *ptr, gfp_t gfp, const void *caller)
 {
+	if (observed() && observed_push(ptr, gfp, caller))
+		return;
 	kvmalloc_poll_deferred(gfp);
-	if (observed())
-		observe_free(ptr, gfp, caller);
 	free_any(ptr, gfp);
 }
 
@@ -244,12 +258,32 @@ static void *told(void *object, size_t size, const void *caller)
 	return object;
 }
 
+/* While calls are diverted: what would have been a hit, told of. NULL: none, and nothing was told or counted. */
+static void *observed_pop(size_t size, const void *caller)
+{
+	void *object;
+
+	if (size > KMALLOC_MAX_SIZE || (observe_samples() && trace_sample_is_due(size)) ||
+	    !percpu_pop_slow(kmalloc_index(size), &object, context_gfp()))
+		return NULL;
+	if (observe_samples())
+		trace_sample(size);
+	return observe_samples_only() ? object : told(object, size, caller);
+}
+
 cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 {
 	bool unused;
 
 	if (!zeroed)
 		zeroed = &unused;
+	if (observed()) {
+		void *object = observed_pop(size, caller);
+
+		*zeroed = false;
+		if (object)
+			return object;
+	}
 	*zeroed = true;
 	if (unlikely(!kmalloc_start()))
 		return emergency_alloc(size, KMALLOC_MIN_SIZE);

@@ -73,16 +73,26 @@ cold_path void observe_probes(void)
 	percpu_try_divert(PERCPU_DIVERT_PROBE, armed);
 }
 
-/* Are samples wanted? */
-static bool samples(void)
+bool observe_samples(void)
 {
 	return trace_mode() == TRACE_SAMPLE || probe_is_armed(PROBE_OTEL_ALLOC);
+}
+
+bool observe_samples_only(void)
+{
+	const struct trace_control *control = &trace_control;
+
+	return trace_mode() == TRACE_SAMPLE && !params.stat && !probes_armed() &&
+	       __atomic_load_n(&control->want_trim, __ATOMIC_RELAXED) ==
+		       __atomic_load_n(&control->trimmed, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&control->generation, __ATOMIC_RELAXED) ==
+		       __atomic_load_n(&control->applied, __ATOMIC_RELAXED);
 }
 
 /* The allocation is one of the samples: its object is from a cache of those, or an area that is marked as one now. */
 static bool sample_alloc(const void *object, const struct kmem_cache *cache, bool area, size_t size)
 {
-	if (!samples())
+	if (!observe_samples())
 		return false;
 	if (!area)
 		return cache && cache->flags & KMEM_CACHE_SAMPLED;
@@ -191,7 +201,7 @@ void observe_free(const void *ptr, gfp_t gfp, const void *caller)
 
 struct kmem_cache *observe_sampled_cache(unsigned index, size_t size, gfp_t gfp)
 {
-	if (likely(!samples()) || percpu_is_vfork_child() || !trace_sample(size))
+	if (likely(!observe_samples()) || percpu_is_vfork_child() || !trace_sample(size))
 		return NULL;
 	return kmalloc_cache_of_kind(KMALLOC_SAMPLED, index, gfp);
 }

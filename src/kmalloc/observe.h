@@ -33,6 +33,10 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		   const void *caller);
 /* [observed] ptr, whatever it is, is going to be freed. */
 void observe_free(const void *ptr, gfp_t gfp, const void *caller);
+/* [observed] Are allocations counted for samples? */
+bool observe_samples(void);
+/* [observed] Is nobody interested in what is no sample, and nothing else to be done? */
+bool observe_samples_only(void);
 /*
  * [observed] The cache for an object of the class `index` that a trace is going to tell of; NULL: it is none
  * of those, and its class is its cache.

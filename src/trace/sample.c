@@ -92,6 +92,11 @@ static cold_path void start_thread(void)
 	bytes_left = next_distance();
 }
 
+bool trace_sample_is_due(size_t bytes)
+{
+	return !random_state || bytes >= (size_t)bytes_left;
+}
+
 bool trace_sample(size_t bytes)
 {
 	if (unlikely(!random_state))

@@ -42,6 +42,8 @@ static inline enum trace_mode trace_mode(void)
  * the one that says so.
  */
 bool trace_sample(size_t bytes);
+/* Would it be? Counts nothing. */
+bool trace_sample_is_due(size_t bytes);
 
 /* Are stacks of samples wanted, and is there room for them? */
 static inline bool trace_wants_stacks(void)

@@ -16,6 +16,7 @@ int command_report(int argc, char **argv);
 int command_stat(int argc, char **argv);
 int command_diff(int argc, char **argv);
 int command_export(int argc, char **argv);
+int command_replay(int argc, char **argv);
 int command_script(int argc, char **argv);
 int command_slabinfo(int argc, char **argv);
 int command_leaks(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct {
 	{ "diff", command_diff, "what changed from one recording to another, by call site" },
 	{ "export", command_export,
 	  "a recording in the formats of pprof, Perfetto, Chrome, DHAT, flame graphs, or as a page" },
+	{ "replay", command_replay, "a recording's allocations once more, on any malloc" },
 	{ "script", command_script, "a recording's events, a line each, as perf script" },
 	{ "leaks", command_leaks, "what a process has lost, or a recording's program never freed" },
 	{ "slabinfo", command_slabinfo, "the caches of a process, as /proc/slabinfo" },
