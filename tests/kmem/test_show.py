@@ -40,6 +40,24 @@ class Names(KmemTest):
 
 
 @unittest.skipUnless(os.path.exists(prog("names")), "no C++ compiler")
+class Replay(KmemTest):
+    def test_all_that_was_recorded_is_done_again_on_any_malloc(self):
+        self.record("--", prog("names"), "100")
+        total = self.report()["total"]
+        for words in ((), ("--preload", os.environ["KMALLOC_SO"])):
+            done = json.loads(self.kmem("replay", "--json", "-r", "2", *words, self.data)[0])
+            self.assertEqual((done["allocs"], done["frees"]), (total["allocs"], total["frees"]), words)
+            self.assertGreaterEqual(done["most_objects"], total["peak_objects"])
+            self.assertLessEqual(done["most_objects"], total["allocs"])
+        self.assertRegex(self.kmem("replay", self.data)[0], rf"^{total['allocs']} allocations of ")
+
+    def test_what_can_not_be_replayed_is_said(self):
+        self.record("--sample=64", "--", prog("names"), "100")
+        self.assertIn("holds samples", self.kmem("replay", self.data, status=1)[1])
+        self.assertIn("can't be preloaded", self.kmem("replay", "-p", "/nowhere.so", self.data, status=1)[1])
+
+
+@unittest.skipUnless(os.path.exists(prog("names")), "no C++ compiler")
 class Diff(KmemTest):
     def setUp(self):
         super().setUp()

@@ -370,7 +370,7 @@ uint64_t heap_find(const struct heap *heap, uint64_t address)
 			       find_area(heap, address) :
 			       HEAP_NONE;
 	at = heap->slab_at[(address - heap->window) >> GRANULE_SHIFT];
-	if (!at)
+	if (!at || !heap->slab)
 		return HEAP_NONE;
 	slab = &heap->slab[at - 1];
 	index = (address - slab->base) / slab->size;

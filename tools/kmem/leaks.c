@@ -173,6 +173,7 @@ static bool report_process(struct options *options)
 	target_close(&process.target);
 	if (done)
 		done = report_scan(options, &result);
+	options->report.scan = NULL;
 	scan_free(&result);
 	return done;
 }

@@ -87,7 +87,7 @@ static void find_path(const struct target *target, FILE *file, struct library *l
 		if (line.start > target->control)
 			return;
 		if (line.path[0] == '/')
-			strcpy(library->path, line.path);
+			snprintf(library->path, sizeof(library->path), "%s", line.path);
 		if (target->control < line.end)
 			return;
 	}

@@ -5,6 +5,7 @@
 #include "kmalloc/layout.h"
 #include "say.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,7 +61,9 @@ const char *remote_string(const struct target *target, uint64_t address, char *b
 		n++;
 	}
 	buf[n] = 0;
-	return n ? buf : strcpy(buf, "?");
+	if (!n)
+		snprintf(buf, size, "?");
+	return buf;
 }
 
 static bool count_cache(const struct kmem_cache *cache, uint64_t address, void *arg)

@@ -27,6 +27,7 @@
 #include "roots.h"
 #include "say.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -322,7 +323,7 @@ static void add_leak(struct scan *scan, uint64_t number)
 	leak = &result->leak[result->count++];
 	*leak = (struct leak){ .address = block.start, .size = block.end - block.start };
 	if (cache)
-		strcpy(leak->cache, cache->name);
+		snprintf(leak->cache, sizeof(leak->cache), "%s", cache->name);
 	leak->dumped = read_some(scan, leak->address, leak->dump,
 				 leak->size < LEAK_DUMP ? leak->size : LEAK_DUMP);
 }

@@ -10,6 +10,7 @@
 #include "view.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -146,7 +147,7 @@ static const char *rate_text(double rate, bool known, bool sign, char buf[32])
 	if (known)
 		snprintf(buf, 32, sign ? "%+.0f" : "%.0f", rate);
 	else
-		strcpy(buf, "-");
+		snprintf(buf, 32, "-");
 	return buf;
 }
 
