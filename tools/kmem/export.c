@@ -47,8 +47,16 @@ struct options {
 	bool has_value;
 };
 
-size_t export_stack(const struct site *site, const uint64_t **addresses)
+size_t export_stack(const struct export *export, const struct site *site,
+		    const uint64_t **addresses)
 {
+	size_t count = 0;
+	bool cut;
+
+	if (site->stack)
+		*addresses = recording_stack_frames(export->view.reader, site->stack, &count, &cut);
+	if (count)
+		return count;
 	*addresses = &site->address;
 	return 1;
 }
@@ -136,6 +144,7 @@ static bool export_load(struct export *export)
 {
 	struct view *view = &export->view;
 
+	view->filter.by_stack = true; /* where there are any */
 	if (!view_load(view))
 		return false;
 	export->site = xmalloc(view->model.nr_sites * sizeof(struct site *));

@@ -43,8 +43,9 @@ bool export_chrome(struct export *export);
 bool export_dhat(struct export *export);
 bool export_html(struct export *export);
 
-/* The return addresses that a site is of, the innermost first. */
-size_t export_stack(const struct site *site, const uint64_t **addresses);
+/* The return addresses that a site is of, the innermost first: of samples with stacks more than one. */
+size_t export_stack(const struct export *export, const struct site *site,
+		    const uint64_t **addresses);
 
 /* What a frame is called: its function, else where it is. In buf, which is returned. */
 const char *export_frame_name(const struct frame *frame, char *buf, size_t size);

@@ -45,7 +45,7 @@ static char *stack_text(const struct export *export, const struct site *site)
 {
 	struct frame frames[FRAMES_MAX];
 	const uint64_t *addresses;
-	size_t nr_addresses = export_stack(site, &addresses), size;
+	size_t nr_addresses = export_stack(export, site, &addresses), size;
 	char *text = NULL;
 	FILE *memory = open_memstream(&text, &size);
 

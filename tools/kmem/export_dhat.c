@@ -31,7 +31,7 @@ static struct json_object *frames_json(const struct export *export, struct texts
 	struct json_object *list = json_object_new_array();
 	struct frame frames[FRAMES_MAX];
 	const uint64_t *addresses;
-	size_t nr_addresses = export_stack(site, &addresses);
+	size_t nr_addresses = export_stack(export, site, &addresses);
 
 	for (size_t i = 0; i < nr_addresses; i++) {
 		size_t count = symbols_frames(export->view.symbols, addresses[i], frames);

@@ -123,7 +123,7 @@ static struct json_object *site_json(const struct export *export, struct frame_t
 	struct json_object *object = json_object_new_object(), *stack = json_object_new_array();
 	struct frame frames[FRAMES_MAX];
 	const uint64_t *addresses;
-	size_t nr_addresses = export_stack(site, &addresses);
+	size_t nr_addresses = export_stack(export, site, &addresses);
 	char address[32];
 
 	snprintf(address, sizeof(address), "0x%lx", site->address);

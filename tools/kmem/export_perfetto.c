@@ -276,7 +276,7 @@ static void add_stack(const struct export *export, struct interner *interner,
 		EXPORT_NEW(Perfetto__Protos__Callstack, perfetto__protos__callstack__init);
 	struct frame frames[FRAMES_MAX];
 	const uint64_t *addresses;
-	size_t nr_addresses = export_stack(site, &addresses);
+	size_t nr_addresses = export_stack(export, site, &addresses);
 
 	SET(stack, iid, interner->data->n_callstacks + 1);
 	for (size_t i = nr_addresses; i--;) {

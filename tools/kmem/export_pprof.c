@@ -160,7 +160,7 @@ static void note_symbols(const Perftools__Profiles__Profile *profile)
 				false;
 }
 
-static void add_sample(struct pprof *pprof, const struct site *site)
+static void add_sample(struct pprof *pprof, const struct export *export, const struct site *site)
 {
 	const struct tally *sum = &site->sum;
 	const double values[] = { sum->allocs, sum->alloc, sum->live_objects, sum->live_bytes };
@@ -170,7 +170,7 @@ static void add_sample(struct pprof *pprof, const struct site *site)
 	Perftools__Profiles__Label *label =
 		EXPORT_NEW(Perftools__Profiles__Label, perftools__profiles__label__init);
 	const uint64_t *addresses;
-	size_t count = export_stack(site, &addresses);
+	size_t count = export_stack(export, site, &addresses);
 
 	for (size_t i = 0; i < count; i++)
 		EXPORT_PUSH(sample->location_id, sample->n_location_id,
@@ -262,7 +262,7 @@ bool export_pprof(struct export *export)
 	add_head(&pprof, export);
 	add_mappings(&pprof);
 	for (size_t i = 0; i < export->nr_sites; i++)
-		add_sample(&pprof, export->site[i]);
+		add_sample(&pprof, export, export->site[i]);
 	note_symbols(pprof.profile);
 	add_strings(&pprof);
 	size = perftools__profiles__profile__get_packed_size(pprof.profile);
