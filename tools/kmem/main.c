@@ -8,9 +8,11 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *argp_program_version = "kmem 0.1.0";
 
@@ -76,8 +78,12 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 /* What was printed must have got there. A reader that went away is no failure. */
 static int end_output(int status)
 {
+	struct pollfd reader = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
 	errno = 0;
-	if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE)
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	if (errno == EPIPE || (poll(&reader, 1, 0) == 1 && reader.revents & POLLERR))
 		return status;
 	say("standard output: %s", errno ? strerror(errno) : "it could not be written");
 	return 1;
