@@ -38,6 +38,15 @@ class Program:
         self.pid = self.process.pid
         if ready:
             self.first = self.process.stdout.readline().split()
+        elif preload:
+            self.wait_for_library()
+
+    def wait_for_library(self):
+        for _ in range(1000):
+            if kmem("status", self.pid, status=None).returncode == 0:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{self.process.args}: the library does not start")
 
     def __enter__(self):
         return self

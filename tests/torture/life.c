@@ -294,6 +294,26 @@ struct memory {
 	size_t out, mapped, resident;
 };
 
+/* A detached thread is done when it is gone: destructors of others run behind the one that counts it out. */
+static void wait_for_threads(void)
+{
+	char line[256];
+	int threads = 0;
+
+	for (int tries = 0; threads != 1 && tries < 10000; tries++) {
+		FILE *file = fopen("/proc/self/status", "r");
+
+		CHECK(file != NULL);
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, "Threads: %d", &threads) == 1)
+				break;
+		fclose(file);
+		if (threads != 1)
+			sleep_us(1000);
+	}
+	CHECK(threads == 1);
+}
+
 static struct memory measure(void)
 {
 	struct memory memory;
@@ -301,6 +321,7 @@ static struct memory measure(void)
 	unsigned long total = 0, resident = 0;
 	FILE *file;
 
+	wait_for_threads();
 	for (int i = 0; i < SHELF; i++)
 		oracle_free(atomic_exchange(&shelf[i], NULL), "shelf");
 	shadow_forget();

@@ -581,6 +581,11 @@ static long event_counts(const uint64_t *event)
 	case TRACE_KMEM_CACHE_FREE:
 	case TRACE_VFREE:
 		return -1;
+	case TRACE_MM_PAGE_ALLOC:
+	case TRACE_MM_PAGE_FREE:
+	case TRACE_SLAB_REFILL:
+	case TRACE_SLAB_FLUSH:
+		return 0;
 	default:
 		step_fail("an event of no kind: %lx", event[1]);
 	}
