@@ -134,8 +134,8 @@ class Attach(KmemTest):
         if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
             self.skipTest("no mount namespaces here")
         copy = self.path("copy")
-        script = f'mount -t tmpfs -o size=256k none /mnt && "{KMEM}" record -o /mnt/kmem.data -- "{prog("known")}" calls ' \
-                 f'20000; status=$?; cp /mnt/kmem.data "{copy}"; exit $status'
+        script = f'mount -t tmpfs -o size=1m none /mnt && "{KMEM}" record -o /mnt/kmem.data -- "{prog("known")}" calls ' \
+                 f'100000; status=$?; cp /mnt/kmem.data "{copy}"; exit $status'
         done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=environment(), capture_output=True, text=True,
                               timeout=PATIENCE, check=False)
         if "mount:" in done.stderr:
