@@ -38,6 +38,13 @@ static void *too_large(size_t size, gfp_t gfp, const void *caller)
 	return NULL;
 }
 
+/* Without trying hard, and without a word. */
+static gfp_t sample_gfp(gfp_t gfp)
+{
+	gfp &= ~(__GFP_NOFAIL | __GFP_RETRY_MAYFAIL | __GFP_HIGH | __GFP_MEMALLOC);
+	return gfp | __GFP_NORETRY | __GFP_NOWARN | __GFP_NOMEMALLOC;
+}
+
 static cold_path void *observed_alloc(struct kmem_cache *cache, size_t size, gfp_t gfp,
 				      const void *caller)
 {
@@ -46,9 +53,12 @@ static cold_path void *observed_alloc(struct kmem_cache *cache, size_t size, gfp
 
 	if (kmem_cache_has_slot(cache))
 		sampled = observe_sampled_cache(cache->index, size, gfp);
-	if (sampled)
+	/* it has no sheaves: what it can't give at once its class may */
+	object = sampled ? kmem_cache_alloc_gfp(sampled, sample_gfp(gfp), caller) : NULL;
+	if (object)
 		cache = sampled;
-	object = kmem_cache_alloc_gfp(cache, gfp, caller);
+	else
+		object = kmem_cache_alloc_gfp(cache, gfp, caller);
 	if (object)
 		observe_alloc(object, cache, size, gfp, caller);
 	return object;

@@ -206,7 +206,10 @@ static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
 
 	if (observed())
 		sampled = observe_sampled_cache(index, size, gfp);
-	object = kmem_cache_alloc_slow(unlikely(sampled != NULL) ? sampled : cache, gfp, zeroed);
+	object = unlikely(sampled != NULL) ? kmem_cache_alloc_slow(sampled, gfp, zeroed) : NULL;
+	/* a sampled one has no sheaves: what it can't give its class may */
+	if (likely(!object))
+		object = kmem_cache_alloc_slow(cache, gfp, zeroed);
 	if (likely(object) || !gfpflags_allow_blocking(gfp))
 		return object;
 	return vmalloc_area(cache->object_size, natural_alignment(cache), gfp, zeroed);

@@ -42,14 +42,16 @@ static void poll_trim(gfp_t gfp)
 	/* first, so that what the trim frees does not come here again */
 	__atomic_store_n(&trace_control.trimmed, wanted, __ATOMIC_RELAXED);
 	kmalloc_trim();
-	if (trace_mode() == TRACE_OFF)
-		__atomic_store_n(&percpu.divert[PERCPU_DIVERT_TRACE], 0, __ATOMIC_RELAXED);
 }
 
 static void poll(gfp_t gfp)
 {
 	trace_poll(gfp);
 	poll_trim(gfp);
+	/* a reader that was killed between two steps, or has got what it wanted */
+	if (unlikely(trace_mode() == TRACE_OFF &&
+		     __atomic_load_n(&percpu.divert[PERCPU_DIVERT_TRACE], __ATOMIC_RELAXED)))
+		trace_undivert();
 }
 
 static enum trace_type alloc_type(const struct kmem_cache *cache)
@@ -139,6 +141,7 @@ static cold_path void tell_probes(const struct trace_event *event, const struct 
 void observe_alloc(const void *object, const struct kmem_cache *cache, size_t size, gfp_t gfp,
 		   const void *caller)
 {
+	gfp_t here = current_gfp_context(gfp); /* what may be done for the event */
 	bool area = !cache && vmalloc_owns(object);
 	struct trace_event event = {
 		.type = area || cache ? alloc_type(cache) : TRACE_KMALLOC,
@@ -146,7 +149,7 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		.ptr = object,
 		.call_site = caller,
 		.bytes_req = size,
-		.gfp = gfp,
+		.gfp = here,
 	};
 
 	bool sample;
@@ -155,7 +158,7 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		stat_count_alloc(cache->index, size);
 	if (percpu_is_vfork_child())
 		return;
-	poll(gfp);
+	poll(here);
 	sample = sample_alloc(object, cache, area, size);
 	if (sample && trace_mode() == TRACE_SAMPLE && trace_wants_stacks())
 		trace_stack(object, gfp);
@@ -177,15 +180,16 @@ static enum trace_type free_type(const void *ptr, const struct kmem_cache *cache
 
 void observe_free(const void *ptr, gfp_t gfp, const void *caller)
 {
+	gfp_t here = current_gfp_context(gfp);
 	const struct kmem_cache *cache = virt_to_cache(ptr);
-	struct trace_event event = { .ptr = ptr, .call_site = caller, .gfp = gfp };
+	struct trace_event event = { .ptr = ptr, .call_site = caller, .gfp = here };
 	bool sample;
 
 	if (params.stat)
 		stat_count_free(page_owner(ptr));
 	if (percpu_is_vfork_child())
 		return;
-	poll(gfp);
+	poll(here);
 	sample = sample_free(ptr, cache);
 	if (!is_told_of(sample) && !probes_armed())
 		return;

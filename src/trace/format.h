@@ -72,6 +72,8 @@ enum trace_type {
 	8U /* rings of threads that have no index of a CPU, behind those that have */
 #define TRACE_NR_RINGS (TRACE_NR_CPUS + TRACE_NR_LOCKED)
 #define TRACE_WAIT_MS 2000U
+#define TRACE_END_MS                                                                               \
+	10000U /* a program that ends waits for the reader no longer, whatever it takes */
 #define TRACE_GIVE_UP_MS 10000U	  /* a ring that is full for so long has no reader: tracing ends */
 #define TRACE_GFP_NONE UINT32_MAX /* an entry of the table that is not used yet */
 #define TRACE_GFP_OTHER (TRACE_GFPS - 1)

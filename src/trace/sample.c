@@ -94,14 +94,14 @@ static cold_path void start_thread(void)
 
 bool trace_sample_is_due(size_t bytes)
 {
-	return !random_state || bytes >= (size_t)bytes_left;
+	return !random_state || (int64_t)bytes >= bytes_left;
 }
 
 bool trace_sample(size_t bytes)
 {
 	if (unlikely(!random_state))
 		start_thread();
-	if (likely(bytes < (size_t)bytes_left)) {
+	if (likely((int64_t)bytes < bytes_left)) {
 		bytes_left -= (int64_t)bytes;
 		return false;
 	}

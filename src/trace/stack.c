@@ -163,5 +163,5 @@ void trace_stacks_fork_child(void)
 	trace_control.want_stacks = 0;
 	trace_control.stacks = 0;
 	if (all)
-		os_unmap(all, TRACE_STACKS_BYTES);
+		os_discard(all, TRACE_STACKS_BYTES); /* not unmapped, as rings are not */
 }

@@ -148,7 +148,7 @@ static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 	bool may_wait = trace_control.want_full == TRACE_WAIT && gfpflags_allow_blocking(gfp);
 	_Atomic uint32_t word = 0;
 
-	for (unsigned ms = 0; ms < TRACE_WAIT_MS; ms++) {
+	for (unsigned ms = 0; ms < TRACE_WAIT_MS && trace_mode() != TRACE_OFF; ms++) {
 		if (is_abandoned(ring)) {
 			give_up();
 			return false;
@@ -182,9 +182,10 @@ static unsigned gfp_code(gfp_t gfp)
 	return TRACE_GFP_OTHER;
 }
 
-static uint64_t thread_id(void)
+/* 0, not known, for a thread that has not had a call yet which may make system calls. */
+static uint64_t thread_id(gfp_t gfp)
 {
-	if (unlikely(!tid))
+	if (unlikely(!tid) && gfpflags_allow_blocking(gfp))
 		tid = (uint32_t)port_gettid();
 	return tid;
 }
@@ -192,7 +193,7 @@ static uint64_t thread_id(void)
 /* Become the one writer of a ring that has no CPU. *mine: this thread is that already, in what was interrupted. */
 static bool take_busy(struct trace_ring *ring, bool *mine)
 {
-	uint64_t self = thread_id(), holder = 0;
+	uint64_t self = (uintptr_t)__builtin_thread_pointer(), holder = 0;
 
 	for (unsigned spins = 0; spins < LOCKED_SPINS; spins++) {
 		if (__atomic_compare_exchange_n(&ring->busy, &holder, self, false, __ATOMIC_ACQUIRE,
@@ -236,7 +237,7 @@ static bool wait_for_busy(bool mine, gfp_t gfp)
 /* A thread without an index. */
 static void write_locked(const uint64_t words[3], gfp_t gfp)
 {
-	unsigned index = TRACE_NR_CPUS + (unsigned)(thread_id() % TRACE_NR_LOCKED);
+	unsigned index = TRACE_NR_CPUS + (unsigned)(thread_id(gfp) % TRACE_NR_LOCKED);
 	struct trace_ring *ring = ring_at(index);
 
 	if (!ring && ring_create(index, gfp))
@@ -295,10 +296,29 @@ void trace_write(const struct trace_event *event)
 			(uint64_t)gfp_code(event->gfp) << (TRACE_ADDRESS_BITS + 8),
 		((uintptr_t)event->call_site & TRACE_ADDRESS_MASK) | (uint64_t)event->cache
 									     << TRACE_ADDRESS_BITS,
-		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id() << TRACE_REQ_BITS,
+		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id(event->gfp)
+								     << TRACE_REQ_BITS,
 	};
 
 	write_words(words, event->gfp);
+}
+
+void trace_undivert(void)
+{
+	uint8_t *divert = (uint8_t *)trace_control.divert;
+
+	if (__atomic_load_n(&trace_control.generation, __ATOMIC_ACQUIRE) !=
+		    __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED) ||
+	    __atomic_load_n(&trace_control.want_trim, __ATOMIC_RELAXED) !=
+		    __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED))
+		return;
+	__atomic_store_n(divert, 0, __ATOMIC_SEQ_CST);
+	/* a wish that came in between has set it before */
+	if (__atomic_load_n(&trace_control.generation, __ATOMIC_SEQ_CST) !=
+		    __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED) ||
+	    __atomic_load_n(&trace_control.want_trim, __ATOMIC_SEQ_CST) !=
+		    __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED))
+		__atomic_store_n(divert, 1, __ATOMIC_SEQ_CST);
 }
 
 static void apply_locked(uint32_t generation)
@@ -319,7 +339,7 @@ static void apply_locked(uint32_t generation)
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)
 		return;
-	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	trace_undivert();
 	trace_stacks_discard();
 	for (unsigned i = 0; i < trace_control.nr_rings; i++)
 		if (ring_at(i))
@@ -370,8 +390,10 @@ void trace_fork_child(void)
 		struct trace_ring *ring = ring_at(i);
 
 		rings.offset[i] = 0;
+		/* not unmapped: a handler that forked may have interrupted somebody who looks at it */
 		if (ring)
-			os_unmap(ring, ring_bytes());
+			os_discard((char *)ring + TRACE_RING_HEADER,
+				   ring_bytes() - TRACE_RING_HEADER);
 	}
 	trace_control.nr_rings = 0;
 	trace_stacks_fork_child();
@@ -397,11 +419,13 @@ void trace_end(void)
 {
 	_Atomic uint32_t word = 0;
 	uint64_t left = UINT64_MAX;
+	unsigned all = 0;
 
 	if (trace_mode() == TRACE_OFF)
 		return;
 	__atomic_store_n(&trace_control.ending, 1, __ATOMIC_RELEASE);
-	for (unsigned ms = 0; ms < TRACE_WAIT_MS; ms++) {
+	/* others may go on to allocate: not for ever */
+	for (unsigned ms = 0; ms < TRACE_WAIT_MS && all < TRACE_END_MS; ms++, all++) {
 		uint64_t before = left;
 
 		left = trace_control.want_full == TRACE_OVERWRITE ? 0 : nr_left();

@@ -20,6 +20,9 @@ void trace_init(void);
  */
 void trace_poll(gfp_t gfp);
 
+/* Nothing is traced: CPUs may find back, unless the reader wants something that is not done yet. */
+void trace_undivert(void);
+
 struct trace_event {
 	enum trace_type type;
 	unsigned cache; /* id; 0: none */

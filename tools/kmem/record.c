@@ -475,7 +475,7 @@ static void record_process(struct session *session, pid_t pid)
 	begin(session);
 	if (target_trace(&session->target, &wish) != 0)
 		give_up("process %d: its memory can't be written: %s", pid, strerror(errno));
-	session->generation++;
+	session->generation = session->target.state.generation + 1; /* as it was raised just now */
 	outcome = collect(session);
 	if (outcome == STOPPED)
 		switch_off(session);
@@ -539,6 +539,9 @@ static int run(const struct options *options)
 		return 1;
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
+	signal(SIGHUP, on_interrupt);
+	signal(SIGQUIT, on_interrupt);
+	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	session.ns_per_tick = calibrate(); /* before: it takes a while */
 	if (options->program)

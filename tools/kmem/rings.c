@@ -84,6 +84,11 @@ static int find_rings(struct rings *rings)
 
 	if (!state->nr_rings)
 		return 0;
+	if (state->nr_rings > TRACE_NR_RINGS || state->ring_events > 1U << 24 ||
+	    state->ring_events & (state->ring_events - 1)) {
+		say("process %d: its rings make no sense: it is damaged", rings->target->pid);
+		return -1;
+	}
 	if (target_read(rings->target, state->rings, table, state->nr_rings * sizeof(*table)) != 0)
 		return -1;
 	for (size_t i = 0; i < state->nr_rings; i++) {

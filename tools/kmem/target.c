@@ -227,7 +227,16 @@ int target_divert(struct target *target)
 {
 	static const uint64_t zeros[512];
 	uint64_t left = target->state.nr_hit, at = target->state.hit_table;
+	uint8_t divert;
 
+	/* it may have been taken back by a call that had not seen the wish */
+	if (target_read(target, target->state.divert, &divert, 1) != 0)
+		return -1;
+	if (!divert && target->state.want_mode != TRACE_OFF) {
+		divert = 1;
+		if (target_write(target, target->state.divert, &divert, 1) != 0)
+			return -1;
+	}
 	/* beyond the CPUs that there are, entries are 0: they are not even mapped */
 	while (left) {
 		uint64_t entries[512];
@@ -248,10 +257,13 @@ int target_trace(struct target *target, const struct target_wish *wish)
 {
 	uint8_t divert = 1; /* until it has seen the wish, even if that is to trace no more */
 
-	if (target_refresh(target) != 0 || TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
-	    TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
-	    TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
-	    TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0 ||
+	/* to end leaves the rest as it is: listeners to probes sample by it */
+	if (target_refresh(target) != 0 ||
+	    (wish->mode != TRACE_OFF &&
+	     (TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
+	      TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
+	      TARGET_WRITE_FIELD(target, want_ring_events, wish->ring_events) != 0 ||
+	      TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0)) ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
 	    target_write(target, target->state.divert, &divert, 1) != 0 ||
 	    target_divert(target) != 0)
