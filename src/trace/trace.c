@@ -20,8 +20,8 @@
  * No reader: a ring that is full, and whose limit nobody outside has moved for TRACE_GIVE_UP_MS, ends the tracing, and the
  * program is as fast as before. A reader that is merely slow moves the limit.
  *
- * fork: the child has copies of the rings, which nobody reads: it unmaps them. A vfork child must not come here, for its
- * index is its parent's.
+ * fork: the child has copies of the rings, which nobody reads: it forgets them and gives their pages back, but keeps their
+ * addresses, as a handler that forked may have interrupted a writer. A vfork child must not come here, for its index is its parent's.
  *
  * Lock: trace_lock (rank TRACE), for mapping rings and applying wishes. Who may sleep waits for it to map a ring, as its event
  * is lost else; wishes can wait.
