@@ -82,13 +82,8 @@ bool observe_samples(void)
 
 bool observe_samples_only(void)
 {
-	const struct trace_control *control = &trace_control;
-
 	return trace_mode() == TRACE_SAMPLE && !params.stat && !probes_armed() &&
-	       __atomic_load_n(&control->want_trim, __ATOMIC_RELAXED) ==
-		       __atomic_load_n(&control->trimmed, __ATOMIC_RELAXED) &&
-	       __atomic_load_n(&control->generation, __ATOMIC_RELAXED) ==
-		       __atomic_load_n(&control->applied, __ATOMIC_RELAXED);
+	       !trace_wish_is_pending();
 }
 
 /* The allocation is one of the samples: its object is from a cache of those, or an area that is marked as one now. */

@@ -307,17 +307,11 @@ void trace_undivert(void)
 {
 	uint8_t *divert = (uint8_t *)trace_control.divert;
 
-	if (__atomic_load_n(&trace_control.generation, __ATOMIC_ACQUIRE) !=
-		    __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED) ||
-	    __atomic_load_n(&trace_control.want_trim, __ATOMIC_RELAXED) !=
-		    __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED))
+	if (trace_wish_is_pending())
 		return;
 	__atomic_store_n(divert, 0, __ATOMIC_SEQ_CST);
 	/* a wish that came in between has set it before */
-	if (__atomic_load_n(&trace_control.generation, __ATOMIC_SEQ_CST) !=
-		    __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED) ||
-	    __atomic_load_n(&trace_control.want_trim, __ATOMIC_SEQ_CST) !=
-		    __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED))
+	if (trace_wish_is_pending())
 		__atomic_store_n(divert, 1, __ATOMIC_SEQ_CST);
 }
 

@@ -20,6 +20,15 @@ void trace_init(void);
  */
 void trace_poll(gfp_t gfp);
 
+/* Does the reader want something that is not done yet? */
+static inline bool trace_wish_is_pending(void)
+{
+	return __atomic_load_n(&trace_control.generation, __ATOMIC_SEQ_CST) !=
+		       __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&trace_control.want_trim, __ATOMIC_SEQ_CST) !=
+		       __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED);
+}
+
 /* Nothing is traced: CPUs may find back, unless the reader wants something that is not done yet. */
 void trace_undivert(void);
 

@@ -3,6 +3,7 @@
 #ifndef KMEM_COMMANDS_H
 #define KMEM_COMMANDS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct argp_state;
@@ -10,6 +11,9 @@ struct argp_state;
 /* A number with K, M, G or T behind it; anything else ends the program with the usage. */
 uint64_t option_number(struct argp_state *state, const char *name, const char *text, uint64_t min,
 		       uint64_t max);
+
+/* Which of these names it is; -1: none. */
+int option_choice(const char *text, const char *const *names, size_t count);
 
 int command_record(int argc, char **argv);
 int command_report(int argc, char **argv);

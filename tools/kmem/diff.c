@@ -246,13 +246,14 @@ static void print_json(struct options *options, const struct rows *rows)
 
 static error_t parse_sort(struct options *options, const char *arg, struct argp_state *state)
 {
-	for (size_t i = 0; i < sizeof(sort_names) / sizeof(*sort_names); i++)
-		if (!strcmp(arg, sort_names[i])) {
-			options->sort = (enum sort)i;
-			return 0;
-		}
-	argp_error(state, "-s is live, peak, total or allocs, not '%s'", arg);
-	return EINVAL;
+	int choice = option_choice(arg, sort_names, sizeof(sort_names) / sizeof(*sort_names));
+
+	if (choice < 0) {
+		argp_error(state, "-s is live, peak, total or allocs, not '%s'", arg);
+		return EINVAL;
+	}
+	options->sort = (enum sort)choice;
+	return 0;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

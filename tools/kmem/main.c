@@ -75,6 +75,14 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 	return value;
 }
 
+int option_choice(const char *text, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(text, names[i]))
+			return (int)i;
+	return -1;
+}
+
 /* What was printed must have got there. A reader that went away is no failure. */
 static int end_output(int status)
 {

@@ -142,18 +142,18 @@ static void print_json(struct options *options, struct site **sites, size_t coun
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
+	int choice;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &options->view;
 		break;
 	case 's':
-		for (size_t i = 0; i < sizeof(sort_names) / sizeof(*sort_names); i++)
-			if (!strcmp(arg, sort_names[i])) {
-				options->sort = (enum sort)i;
-				return 0;
-			}
-		argp_error(state, "-s is live, peak, total, allocs or short, not '%s'", arg);
+		choice = option_choice(arg, sort_names, sizeof(sort_names) / sizeof(*sort_names));
+		if (choice < 0)
+			argp_error(state, "-s is live, peak, total, allocs or short, not '%s'",
+				   arg);
+		options->sort = (enum sort)choice;
 		break;
 	case KEY_STACKS:
 		if (arg && strcmp(arg, "list") != 0 && strcmp(arg, "tree") != 0)

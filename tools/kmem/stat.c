@@ -194,18 +194,17 @@ static void print_text(struct options *options)
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *options = state->input;
+	int choice;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &options->view;
 		break;
 	case 's':
-		for (size_t i = 0; i < sizeof(key_names) / sizeof(*key_names); i++)
-			if (!strcmp(arg, key_names[i])) {
-				options->key = (enum key)i;
-				return 0;
-			}
-		argp_error(state, "-s is frag, hit, bytes or pingpong, not '%s'", arg);
+		choice = option_choice(arg, key_names, sizeof(key_names) / sizeof(*key_names));
+		if (choice < 0)
+			argp_error(state, "-s is frag, hit, bytes or pingpong, not '%s'", arg);
+		options->key = (enum key)choice;
 		break;
 	case 'l':
 		options->lines = option_number(state, "-l", arg, 0, SIZE_MAX);
