@@ -45,7 +45,8 @@ int main(void)
 	char line[64];
 
 	/* Not by the C library's malloc at the first use: whoever counts what is held may do so before or after it. */
-	if (!cache || setvbuf(stdin, in, _IOFBF, sizeof(in)) || setvbuf(stdout, out, _IOLBF, sizeof(out)))
+	if (!cache || setvbuf(stdin, in, _IOFBF, sizeof(in)) ||
+	    setvbuf(stdout, out, _IOLBF, sizeof(out)))
 		return 1;
 	puts("ready");
 	fflush(stdout);
