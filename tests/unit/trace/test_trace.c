@@ -402,6 +402,48 @@ static void handlers_may_interrupt_anywhere(void)
 		CHECK_EQ(total_lost(), 0);
 }
 
+/* The last listener of a probe has gone: the next call notices, though a sheaf serves it. */
+static void check_that_listener_is_missed(void)
+{
+	void *object;
+
+	probe_semaphores.of[TRACE_VFREE - 1] = 1;
+	kvmalloc_poll_deferred(GFP_KERNEL);
+	CHECK(percpu.divert[PERCPU_DIVERT_PROBE]);
+	for (int i = 0; i < 3; i++)
+		kvfree_slow(kvmalloc_slow(100, NULL, NULL), NULL);
+	object = kvmalloc_slow(100, NULL, NULL);
+	probe_semaphores.of[TRACE_VFREE - 1] = 0;
+	kvfree_slow(object, NULL);
+	CHECK(!percpu.divert[PERCPU_DIVERT_PROBE]);
+
+	probe_semaphores.of[TRACE_VFREE - 1] = 1;
+	kvmalloc_poll_deferred(GFP_KERNEL);
+	CHECK(percpu.divert[PERCPU_DIVERT_PROBE]);
+	probe_semaphores.of[TRACE_VFREE - 1] = 0;
+	object = kvmalloc_slow(100, NULL, NULL);
+	CHECK(!percpu.divert[PERCPU_DIVERT_PROBE]);
+	kvfree_slow(object, NULL);
+}
+
+static void listener_that_goes_is_noticed_without_a_miss(void)
+{
+	unit_pin(0);
+	check_that_listener_is_missed();
+	CHECK(!percpu_diverted());
+}
+
+/* Nor is it by who counts calls and tells of samples alone. */
+static void listener_that_goes_is_noticed_while_samples_are_taken(void)
+{
+	unit_pin(0);
+	trace_control.want_sample_bytes = 1UL << 40;
+	want(TRACE_SAMPLE, TRACE_DROP);
+	percpu_divert(PERCPU_DIVERT_TRACE, true);
+	check_that_listener_is_missed();
+	CHECK(percpu_diverted());
+}
+
 static void in_fork_child(void *ring)
 {
 	kmalloc_fork_child();
@@ -551,6 +593,8 @@ int main(void)
 		UNIT_TEST(ring_that_overwrites_ends_the_tracing_too),
 		UNIT_TEST(slow_reader_is_a_reader),
 		UNIT_TEST(handlers_may_interrupt_anywhere),
+		UNIT_TEST(listener_that_goes_is_noticed_without_a_miss),
+		UNIT_TEST(listener_that_goes_is_noticed_while_samples_are_taken),
 		UNIT_TEST(fork_child_has_no_rings),
 		UNIT_TEST(vfork_child_writes_nothing),
 		UNIT_TEST(more_kinds_of_gfp_than_there_is_room_for),
