@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "build" / "libkmalloc.so"  # --library names another
 NAME = 90  # letters of a function in the report
 LIMIT = 1 << 30  # bytes of perf.data
+ROOM = 64 << 20  # free bytes without which nothing is recorded
+FULL = 1 << 20  # a disk with less is full
 
 USAGE = """\
 NAME
@@ -51,7 +53,8 @@ DESCRIPTION
 
   The event is `cycles` where the machine has hardware events, else the software event `cpu-clock`; the report says
   which. Stacks are unwound from a dump of the stack's top (DWARF), since Debian's programs have no frame pointers. Such
-  a dump takes 8 KiB a sample: about 8 MB a second and busy processor. Recording stops at 1 GiB; the program runs on.
+  a dump takes 8 KiB a sample: about 8 MB a second and busy processor. Recording stops at 1 GiB, or when what it wrote takes
+  nearly half of what was free on the disk (it is written once more, for the report); the program runs on.
 
 OPTIONS
   --out DIR        where the files go (default: perf-kmalloc in the current folder); older ones there are replaced
@@ -67,9 +70,12 @@ FILES
   DIR/flame.html     the flame graph; frames of the library are named `symbol [kmalloc:PATH]`
   DIR/perf.data      for `perf report -i` and other tools of perf
 
+  Each is whole or not there, whatever happens to the disk.
+
 EXIT STATUS
-  The program's. When it was not run: 127 not found, 126 not executable, 125 perf cannot record or there is no library,
-  2 bad usage. When it was run but the report failed, a line says so, and the status is the program's still.
+  The program's. When it was not run: 127 not found, 126 not executable, 125 perf cannot record, there is no library, or less
+  than 64 MiB are free, 2 bad usage. 125 too when perf gave up while it ran, over a disk that others filled: perf ends the
+  program then. When it was run but the report failed, a line says so, and the status is the program's still.
 
 ENVIRONMENT
   KMALLOC_CMDLINE  parameters of the library. `stat` sends every call to the miss paths: don't set it here
@@ -116,12 +122,18 @@ def choose_event(frequency):
     return event, why
 
 
+def free_bytes(folder):
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
 class Limiter(threading.Thread):
-    """Tells perf to stop recording when its file has reached LIMIT."""
+    """Tells perf to stop recording when its file has reached `limit`: LIMIT, or what there is room for twice."""
 
     def __init__(self, data, control):
         super().__init__(daemon=True)
         self.data, self.control = data, control
+        self.limit = min(LIMIT, (free_bytes(data.parent) - ROOM // 2) // 2)
         self.stopped_after = None
         self.ended = threading.Event()
 
@@ -129,7 +141,7 @@ class Limiter(threading.Thread):
         start = time.monotonic()
         while not self.ended.wait(0.2):
             try:
-                if os.path.getsize(self.data) < LIMIT:
+                if os.path.getsize(self.data) < self.limit:
                     continue
                 with open(os.open(self.control, os.O_WRONLY | os.O_NONBLOCK), "wb") as fifo:
                     fifo.write(b"disable\n")
@@ -138,9 +150,26 @@ class Limiter(threading.Thread):
             self.stopped_after = time.monotonic() - start
             return
 
+    def note(self, seconds):
+        """For the report; None: it was not reached."""
+        if self.stopped_after is None:
+            return None
+        why = "" if self.limit == LIMIT else ", as the disk has no room for more"
+        return f"recording stopped after {self.stopped_after:.0f} of {seconds:.0f} s, at {self.limit >> 20} MiB of samples{why}"
+
+
+def is_whole(data):
+    """How much there is in the file is what perf writes last."""
+    try:
+        with open(data, "rb") as file:
+            header = file.read(56)
+    except OSError:
+        return False
+    return len(header) == 56 and any(header[48:])
+
 
 def record(event, options, command, folder):
-    """Run it. Returns (exit status, seconds, seconds until the limit or None)."""
+    """Run it. Returns (exit status, seconds, what to say of the limit or None)."""
     data, control = folder / "perf.data", folder / "perf.control"
     control.unlink(missing_ok=True)
     os.mkfifo(control)
@@ -158,7 +187,12 @@ def record(event, options, command, folder):
     limiter.ended.set()
     limiter.join()
     control.unlink(missing_ok=True)
-    return status, time.monotonic() - start, limiter.stopped_after
+    seconds = time.monotonic() - start
+    if not is_whole(data):
+        full = free_bytes(folder) < FULL
+        data.unlink(missing_ok=True)
+        raise Stop(f"{folder}: {'the disk is full, and ' if full else ''}perf gave up and ended the program: nothing was kept")
+    return status, seconds, limiter.note(seconds)
 
 
 def read(folder, library):
@@ -175,7 +209,7 @@ def read(folder, library):
     return profile, kernel
 
 
-def notes(profile, kernel, seconds, stopped_after):
+def notes(profile, kernel, stopped):
     """What the reader has to know about the numbers."""
     found = []
     if not profile.samples:
@@ -187,8 +221,8 @@ def notes(profile, kernel, seconds, stopped_after):
         found.append("few samples: shares are rough")
     if not kernel:
         found.append("the kernel's time was not recorded (kernel.perf_event_paranoid): no system calls, no page faults")
-    if stopped_after is not None:
-        found.append(f"recording stopped after {stopped_after:.0f} of {seconds:.0f} s, at {LIMIT >> 20} MiB of samples")
+    if stopped:
+        found.append(stopped)
     if profile.lost:
         found.append(f"{profile.lost} samples were lost: a lower --frequency loses fewer")
     if profile.samples and profile.incomplete > profile.samples // 20:
@@ -222,6 +256,29 @@ def as_text(result):
     return "\n".join(lines + [""] * bool(result["notes"]) + [f"note: {note}" for note in result["notes"]]) + "\n"
 
 
+def write_whole(path, text):
+    """All of it or, with an OSError, nothing."""
+    new = path.with_name(path.name + ".new")
+    try:
+        new.write_text(text, encoding="utf-8", errors="replace")
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_files(folder, files):
+    """All of them, or a line and none."""
+    try:
+        for name, text in files.items():
+            write_whole(folder / name, text)
+    except OSError as error:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+        say(f"{folder}: {error.strerror}: it holds no report, only perf.data")
+        return False
+    return True
+
+
 def write_page(folder, result):
     """DIR/flame.html, or why there is none."""
     page = folder / "flame.html"
@@ -233,18 +290,21 @@ def write_page(folder, result):
     sys.path.insert(0, str(ROOT / "bench" / "page"))
     import page as pages
     try:
-        page.write_text(pages.flame_page(ROOT / "build" / "page" / "flame.html", result), encoding="utf-8")
+        write_whole(page, pages.flame_page(ROOT / "build" / "page" / "flame.html", result))
     except (OSError, UnicodeError, pages.BadData) as error:
         return str(error)
     return None
 
 
 def report(folder, options, words, event, why, run):
-    _, seconds, stopped_after = run
+    _, seconds, stopped = run
     try:
         profile, kernel = read(folder, options["--library"])
-    except (perfdata.Damaged, disasm.CannotRead, OSError) as error:
+    except (perfdata.Damaged, disasm.CannotRead) as error:
         say(f"no report: {error}")
+        return
+    except OSError as error:
+        say(f"no report: {error.filename or folder}: {error.strerror}")
         return
     ours = profile.allocator_samples()
     command = shlex.join(words)
@@ -253,13 +313,12 @@ def report(folder, options, words, event, why, run):
               "seconds": round(seconds, 3), "samples": profile.samples,
               "allocator": {"samples": ours, "share": ours / max(1, profile.samples)}, "shares": profile.shares(),
               "callers": profile.top_callers(), "incomplete": profile.incomplete, "lost": profile.lost,
-              "notes": notes(profile, kernel, seconds, stopped_after), "tree": profile.tree()}
+              "notes": notes(profile, kernel, stopped), "tree": profile.tree()}
     text = as_text(result)
-    (folder / "report.txt").write_text(text, encoding="utf-8", errors="replace")
-    (folder / "stacks.txt").write_text(profile.collapsed(), encoding="utf-8", errors="replace")
-    with open(folder / "profile.json", "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=None)
-        file.write("\n")
+    if not write_files(folder, {"report.txt": text, "stacks.txt": profile.collapsed(),
+                                "profile.json": json.dumps(result) + "\n"}):
+        print(f"\n{text}", file=sys.stderr)
+        return
     no_page = write_page(folder, result)
     size = (folder / "perf.data").stat().st_size >> 20
     print(f"\n{text}\nfiles in {folder}: report.txt, profile.json, stacks.txt, "
@@ -285,11 +344,12 @@ def main(words):
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("report.txt", "profile.json", "stacks.txt", "flame.html", "perf.data", "perf.data.old"):
             (folder / name).unlink(missing_ok=True)
+        free = free_bytes(folder)
+        if free < ROOM:
+            raise Stop(f"{folder}: {free >> 20} MiB are free there; a recording wants {ROOM >> 20}")
         run = record(event, values, program.under_env(environment, words), folder)
     except OSError as error:
         raise Stop(f"{folder}: {error.strerror or error}") from None
-    if not (folder / "perf.data").exists():
-        raise Stop("perf wrote no file")
     report(folder, values, words, event, why, run)
     program.end_as(run[0])
 

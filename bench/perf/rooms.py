@@ -39,9 +39,10 @@ ABOUT = {
 
 CALLER = None  # the path of whoever called
 ROOM_PATH = {"interpose": HIT, "kmalloc": REFILL, "slab": SLAB, "page": PAGE, "vmalloc": VMALLOC, "os": CALLS,
-             "lib": CALLER, "arch": CALLER}
+             "lib": CALLER, "arch": CALLER, "trace": CALLER}
 # The one room that holds three paths; what is not named here is the room's own.
-FILE_PATH = {"slab/cache": REFILL, "slab/percpu": REFILL, "slab/barn": BARN}
+FILE_PATH = {"slab/cache": REFILL, "slab/percpu": REFILL, "slab/percpu_drain": REFILL, "slab/percpu_step": REFILL,
+             "slab/barn": BARN}
 
 
 def path_of_source(source):

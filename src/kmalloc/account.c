@@ -20,7 +20,7 @@
  *
  * Stopping the world: the locks are taken as before a fork (lib/lock.c); then, under
  * percpu_lock, the entries of all areas go to 0 and a barrier makes every hit in
- * progress end (slab/percpu.c). A thread that misses now fails to try percpu_lock, goes to
+ * progress end (slab/percpu_drain.c). A thread that misses now fails to try percpu_lock, goes to
  * the slabs, and waits for the cache's lock. Signals are blocked meanwhile: a handler of this
  * thread that forks would release the locks, which it could not tell from its own fork's.
  *

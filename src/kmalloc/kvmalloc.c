@@ -162,16 +162,19 @@ void kvmalloc_poll_deferred(gfp_t gfp)
 }
 
 /*
- * While calls are diverted: tell of the free, unless it can't be of a sample and nobody asks for others: those have no
- * slot. True: it would have been a hit, and is done.
+ * While calls are diverted: look at the pointer and tell of the free, unless it can't be of a sample and nobody asks for
+ * others: those have no slot. True: it would have been a hit, and is done.
  */
 static bool observed_push(void *ptr, gfp_t gfp, const void *caller)
 {
 	unsigned owner = page_owner(ptr);
 	bool has_slot = owner && owner != KMEM_CACHE_SHARED;
 
-	if (!has_slot || !observe_samples_only())
+	if (!has_slot || !observe_samples_only()) {
+		if (has_slot)
+			kmem_cache_check_object(&kmem_caches[owner], ptr);
 		observe_free(ptr, gfp, caller);
+	}
 	return has_slot && percpu_push_slow(owner, ptr, gfp);
 }
 

@@ -15,8 +15,9 @@
  * share the samples: who comes late may hear of a free of what was sampled for another.
  *
  * Probes: a listener raises a semaphore and does nothing else, so it is noticed by the next miss (observe_poll_probes()),
- * which diverts all CPUs; when the last one has gone they are given back. What a thread takes from its sheaves before
- * that miss is not told of. A listener that is there before the program starts hears of everything.
+ * which diverts all CPUs; when the last one has gone, the next call that is diverted gives them back, even if a sheaf serves
+ * it. What a thread takes from its sheaves before that miss is not told of. A listener that is there before the program starts
+ * hears of everything.
  *
  * No state, no locks; any context.
  */
@@ -46,6 +47,7 @@ static void poll_trim(gfp_t gfp)
 
 static void poll(gfp_t gfp)
 {
+	observe_poll_probes();
 	trace_poll(gfp);
 	poll_trim(gfp);
 	/* a reader that was killed between two steps, or has got what it wanted */
@@ -83,6 +85,7 @@ bool observe_samples(void)
 bool observe_samples_only(void)
 {
 	return trace_mode() == TRACE_SAMPLE && !params.stat && !probes_armed() &&
+	       !__atomic_load_n(&percpu.divert[PERCPU_DIVERT_PROBE], __ATOMIC_RELAXED) &&
 	       !trace_wish_is_pending();
 }
 

@@ -17,7 +17,7 @@ static always_inline bool observed(void)
 /* Somebody listens to probes, or did: divert all calls, or no longer. */
 void observe_probes(void);
 
-/* On each miss, so that a listener is noticed. */
+/* On each miss and each call that is told of, so that who comes to listen, or goes, is noticed. */
 static always_inline void observe_poll_probes(void)
 {
 	if (unlikely(probes_armed() |

@@ -31,7 +31,8 @@
  *
  * A program that is only preloaded has no reserve, and its handlers get mappings of their own
  * (emergency.c), unless min_free_kbytes is given. It comes with the first of the kernel's calls that may
- * sleep and misses.
+ * sleep and misses. A size that the machine can't have is refused as other bad parameters are; one that the system
+ * does not give at the start is cut to what it gives, and a line says so.
  *
  * Lock: reserve_lock (rank RESERVE), for adding and unmapping chunks alone, only tried.
  */
@@ -40,6 +41,7 @@
 #include "kmalloc/size_class.h"
 #include "lib/bitrun.h"
 #include "lib/die.h"
+#include "lib/fmt.h"
 #include "lib/param.h"
 #include "os/os.h"
 #include "page/meta.h"
@@ -373,7 +375,7 @@ static size_t size_in_pages(void)
 	size_t kbytes = params.min_free_kbytes == SIZE_MAX ? DEFAULT_KBYTES :
 							     params.min_free_kbytes;
 
-	return min_size(kbytes, RESERVE_MAX_BYTES / 2 >> 10) * 1024 >> PAGE_SHIFT;
+	return kbytes * 1024 >> PAGE_SHIFT;
 }
 
 bool reserve_is_ready(void)
@@ -424,6 +426,32 @@ static size_t shrink(enum reclaim what)
 	return bytes;
 }
 
+/* It is touched at the start: what the machine has not, or the window, is no size. */
+static void check_parameter(void)
+{
+	size_t most = min_size(RESERVE_MAX_BYTES, os_total_ram()) / 2 >> 10;
+
+	if (params.min_free_kbytes == SIZE_MAX || params.min_free_kbytes <= most)
+		return;
+	fmt_warn("parameter min_free_kbytes: bad value '%zu' in KMALLOC_CMDLINE is ignored; "
+		 "at most half of the memory, and 524288",
+		 params.min_free_kbytes);
+	params.min_free_kbytes = SIZE_MAX;
+}
+
+/* As large as it was asked for, or as there is memory for: that is said. */
+static void fill_from_start(void)
+{
+	size_t pages;
+
+	reserve_fill();
+	pages = atomic_load_explicit(&free_pages, memory_order_relaxed);
+	if (pages < size_in_pages())
+		fmt_warn("min_free_kbytes=%zu: the system has no memory for more than %zu KiB "
+			 "(is there a ulimit -v?)",
+			 params.min_free_kbytes, pages << PAGE_SHIFT >> 10);
+}
+
 void reserve_init(uintptr_t base)
 {
 	static struct shrinker shrinker = { shrink, NULL };
@@ -431,8 +459,9 @@ void reserve_init(uintptr_t base)
 	window_base = base;
 	lock_init(&reserve_lock, LOCK_RANK_RESERVE);
 	shrinker_register(&shrinker);
+	check_parameter();
 	if (params.min_free_kbytes != SIZE_MAX)
-		reserve_fill();
+		fill_from_start();
 }
 
 void reserve_stat(struct reserve_stat *stat)

@@ -39,6 +39,17 @@ static bool parse_choice(const struct param *param, const char *value)
 	return false;
 }
 
+/* SIZE_MAX stands for a parameter that was not given. */
+static bool parse_size(const char *value, size_t *result)
+{
+	size_t size;
+
+	if (!fmt_parse_size(value, &size) || size == SIZE_MAX)
+		return false;
+	*result = size;
+	return true;
+}
+
 #ifdef DEBUG_CHECKS
 static bool parse_fault_of(const struct param *param, const char *value)
 {
@@ -61,7 +72,7 @@ static bool assign(const struct param *param, const char *value)
 			value = "1";
 		return parse_bool(value, param->target);
 	case PARAM_SIZE:
-		return value && fmt_parse_size(value, param->target);
+		return value && parse_size(value, param->target);
 	case PARAM_CHOICE:
 		return value && parse_choice(param, value);
 #ifdef DEBUG_CHECKS

@@ -293,6 +293,7 @@ bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp)
 
 		if (percpu_push_slow(cache->index, object, gfp))
 			return true;
+		kmem_cache_check_object(cache, object);
 		poll(cache, gfp);
 		sheaf = get_empty_sheaf(cache, gfp);
 		if (!sheaf)

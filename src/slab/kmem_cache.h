@@ -225,5 +225,10 @@ static inline unsigned kmem_cache_object_index(const struct kmem_cache *cache, s
 
 /* Is this address the start of an object of the cache's slab that holds it? */
 bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr);
+/*
+ * Dies with a report if not. Every object is looked at when it reaches its slab; here it is before a sheaf takes it, where
+ * that is off the hit path: else malloc() may hand out again what was never an object.
+ */
+void kmem_cache_check_object(const struct kmem_cache *cache, const void *ptr);
 
 #endif

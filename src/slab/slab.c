@@ -283,6 +283,19 @@ bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr)
 	return index < cache->nr_objects && (size_t)index * cache->size == offset;
 }
 
+static _Noreturn cold_path void die_interior(const struct kmem_cache *cache, const void *ptr)
+{
+	die("BUG %s: Invalid object pointer %p: not the start of an object (free of an "
+	    "interior pointer)",
+	    cache->name, ptr);
+}
+
+void kmem_cache_check_object(const struct kmem_cache *cache, const void *ptr)
+{
+	if (unlikely(!kmem_cache_is_object(cache, ptr)))
+		die_interior(cache, ptr);
+}
+
 /* Mark one object free; returns its slab if that is empty now and should go. */
 static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 {
@@ -295,9 +308,7 @@ static struct page *put_object_locked(struct kmem_cache *cache, void *object)
 		die("BUG %s: Object already free: %p, and its slab is gone (double free)",
 		    cache->name, object);
 	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))
-		die("BUG %s: Invalid object pointer %p: not the start of an object (free of an "
-		    "interior pointer)",
-		    cache->name, object);
+		die_interior(cache, object);
 	if (unlikely(bitmap_test(slab->bitmap, index)))
 		die("BUG %s: Object already free: %p (double free)", cache->name, object);
 
@@ -344,9 +355,7 @@ void slab_defer(struct kmem_cache *cache, void *object)
 	uint64_t bit = 1UL << (index % 64), old;
 
 	if (unlikely(index >= cache->nr_objects || (size_t)index * cache->size != offset))
-		die("BUG %s: Invalid object pointer %p: not the start of an object (free of an "
-		    "interior pointer)",
-		    cache->name, object);
+		die_interior(cache, object);
 	/* from here on the slab may go */
 	old = atomic_fetch_or(&slab_deferred_words(cache, slab)[index / 64], bit);
 	if (unlikely(old & bit))

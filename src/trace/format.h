@@ -86,7 +86,7 @@ struct trace_ring {
 		limit; /* the head may not pass it; by the reader, with TRACE_OVERWRITE by writers too */
 	uint64_t mask;	     /* events - 1 */
 	uint64_t lost;	     /* events that found no room; any thread, atomically */
-	uint64_t busy;	     /* locked mode: the thread that writes; 0: none */
+	uint64_t busy;	     /* locked mode: where the one that writes has its event; 0: none */
 	uint64_t index;	     /* of the CPU, as the library counts */
 	uint64_t full_limit; /* at which it was found full last, or that a writer has set */
 	uint64_t full_since; /* and since when it is, by os_clock_ms() */

@@ -12,7 +12,13 @@
  * Writing: one restartable sequence copies the four words behind the head and commits the new head, so an event
  * is there whole or not at all, and no other thread or handler of this CPU gets in between. The time stamp is read inside it: a
  * ring is in order. A thread without an index (mode locked) writes to one of TRACE_NR_LOCKED rings of their own, under a flag
- * that names its holder: a handler that finds it taken by its own thread loses its event, and counts it.
+ * that names its holder. Who finds it taken, by a thread that is off its CPU or by what a handler of its own thread interrupted,
+ * goes on to the next of those rings and stays there. Where there is no other (one that would have to be mapped by who may
+ * not sleep; all of them taken) the event is lost, and counted.
+ *
+ * A holder may never come back: a handler left it by siglongjmp(). It is named by where its event stands, on its stack. Who
+ * has an event at that very place knows that the holder is gone, and has the ring: so a program that allocates at the same depth
+ * again takes it up. Nobody else can tell such a holder from one that was interrupted, and need not: the next ring serves.
  *
  * A ring is mapped when the first event of its CPU comes that may sleep; a thread on another CPU by then does that for
  * nothing. Rings stay until the process ends; when tracing ends their pages go back.
@@ -56,6 +62,8 @@ static struct {
 
 static struct lock trace_lock;
 static _Thread_local uint32_t tid initial_exec;
+/* of a thread without an index: from its first ring to the one in use */
+static _Thread_local uint32_t rings_on initial_exec;
 
 static struct trace_ring *ring_at(unsigned index)
 {
@@ -190,18 +198,17 @@ static uint64_t thread_id(gfp_t gfp)
 	return tid;
 }
 
-/* Become the one writer of a ring that has no CPU. *mine: this thread is that already, in what was interrupted. */
-static bool take_busy(struct trace_ring *ring, bool *mine)
+/* Become the one writer of a ring that has no CPU, of an event that is on this thread's stack. */
+static bool take_busy(struct trace_ring *ring, const uint64_t words[3])
 {
-	uint64_t self = (uintptr_t)__builtin_thread_pointer(), holder = 0;
+	uint64_t self = (uintptr_t)words, holder = 0;
 
 	for (unsigned spins = 0; spins < LOCKED_SPINS; spins++) {
 		if (__atomic_compare_exchange_n(&ring->busy, &holder, self, false, __ATOMIC_ACQUIRE,
 						__ATOMIC_RELAXED))
 			return true;
-		*mine = holder == self;
-		if (*mine)
-			return false;
+		if (holder == self)
+			return true;
 		holder = 0;
 		__builtin_ia32_pause();
 	}
@@ -223,34 +230,54 @@ static bool put_busy(struct trace_ring *ring, const uint64_t words[3])
 }
 
 /* False: it can't be had for this event. */
-static bool wait_for_busy(bool mine, gfp_t gfp)
+static bool wait_for_busy(gfp_t gfp)
 {
 	_Atomic uint32_t word = 0;
 
-	if (mine || !gfpflags_allow_blocking(gfp))
+	if (!gfpflags_allow_blocking(gfp))
 		return false;
 	/* its holder is off its CPU */
 	port_futex_wait_ms(&word, 0, BUSY_WAIT_MS);
 	return true;
 }
 
-/* A thread without an index. */
-static void write_locked(const uint64_t words[3], gfp_t gfp)
+/* The ring of a thread without an index; NULL: it is not there, and can't be mapped now. */
+static struct trace_ring *locked_ring(uint32_t on, gfp_t gfp)
 {
-	unsigned index = TRACE_NR_CPUS + (unsigned)(thread_id(gfp) % TRACE_NR_LOCKED);
+	unsigned index = TRACE_NR_CPUS + (unsigned)((thread_id(gfp) + on) % TRACE_NR_LOCKED);
 	struct trace_ring *ring = ring_at(index);
 
 	if (!ring && ring_create(index, gfp))
 		ring = ring_at(index);
+	return ring;
+}
+
+/* From a ring that is taken on to the next one, for good. False: there is none, or all were tried. */
+static bool next_ring(struct trace_ring **ring, unsigned tries, gfp_t gfp)
+{
+	struct trace_ring *next = locked_ring(rings_on + 1, gfp);
+
+	if (!next || tries % TRACE_NR_LOCKED == TRACE_NR_LOCKED - 1)
+		return false;
+	rings_on++;
+	*ring = next;
+	return true;
+}
+
+/* A thread without an index. */
+static void write_locked(const uint64_t words[3], gfp_t gfp)
+{
+	struct trace_ring *ring = locked_ring(rings_on, gfp);
+
 	if (!ring) {
 		count(&trace_control.lost);
 		return;
 	}
-	for (int i = 0; i < TRIES; i++) {
-		bool mine = false, done;
+	for (unsigned i = 0; i < TRIES; i++) {
+		bool done;
 
-		if (!take_busy(ring, &mine)) {
-			if (!wait_for_busy(mine, gfp))
+		if (!take_busy(ring, words)) {
+			if (!next_ring(&ring, i, gfp) && !wait_for_busy(gfp))
 				break;
 			continue;
 		}

@@ -302,6 +302,51 @@ class Record(Tool):
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
             self.assertIn(text, done.stderr)
 
+    def on_small_disk(self, size, *words):
+        """Records there; (what the tool did, what is left)."""
+        if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+            self.skipTest("no mount namespaces here")
+        script = f'mount -t tmpfs -o size={size} none /mnt && {{ "$@"; status=$?; ls -A /mnt/out >"$LEFT"; exit $status; }}'
+        left = self.work / "left"
+        done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-B", str(FOLDER / "perf_record.py"),
+                               "--library", LIBRARY, "--out", "/mnt/out", *words], stdin=subprocess.DEVNULL, timeout=280,
+                              capture_output=True, text=True, check=False, env=dict(os.environ, LEFT=str(left)))
+        if "mount:" in done.stderr:
+            self.skipTest(done.stderr)
+        return done, left.read_text().split()
+
+    @needs_perf
+    def test_disk_without_room_is_refused(self):
+        done, left = self.on_small_disk("1m", "echo", "it runs")
+        self.assertEqual((done.returncode, done.stdout, left), (125, "", []))
+        self.assertEqual(done.stderr, "tools/perf-record: /mnt/out: 1 MiB are free there; a recording wants 64\n")
+
+    @needs_perf
+    def test_disk_that_fills_up_keeps_nothing(self):
+        done, left = self.on_small_disk("70m", "sh", "-c", f"head -c 100m /dev/zero >/mnt/fill 2>/dev/null; "
+                                        f"{self.program} hits 5; {self.program} hits 5")
+        self.assertEqual((done.returncode, left), (125, []), done.stderr)
+        self.assertEqual(done.stderr, "tools/perf-record: /mnt/out: the disk is full, and perf gave up and ended the program: "
+                                      "nothing was kept\n")
+
+    @needs_perf
+    def test_recording_stops_before_the_disk_is_full(self):
+        done, left = self.on_small_disk("80m", self.program, "hits", "5")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("as the disk has no room for more", done.stderr)
+        self.assertEqual({"report.txt", "stacks.txt", "profile.json", "perf.data"} - set(left), set())
+
+    @needs_perf
+    def test_report_that_cannot_be_written_is_not_there(self):
+        out = self.work / "out"
+        out.mkdir(exist_ok=True)
+        (out / "profile.json.new").symlink_to("/dev/full")
+        done, profile = self.record(*ECHO, input="hello\n")
+        self.assertEqual((done.returncode, profile), (7, None), done.stderr)
+        self.assertIn(f"tools/perf-record: {out}: No space left on device: it holds no report, only perf.data\n", done.stderr)
+        self.assertIn("of allocator", done.stderr)
+        self.assertEqual(os.listdir(out), ["perf.data"])
+
     def test_help_is_on_stdout(self):
         for tool in ("perf_record", "perf_stat"):
             done = run(tool, "--help")

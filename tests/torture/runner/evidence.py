@@ -118,7 +118,7 @@ class Run:
             for name, value in sorted(dict(os.environ, **self.setting).items()):
                 if name.startswith(TOLD):
                     file.write(f"{name}={value}\n")
-            file.write(f"\n{' '.join(os.uname())}\nCPUs: {sorted(os.sched_getaffinity(0))}\n")
+            file.write(f"\n{' '.join(os.uname())}\nCPUs: {sorted(os.sched_getaffinity(0))}\n\n{limits()}")
         for core in glob.glob(os.path.join(glob.escape(self.folder), "core*")):
             with open(os.path.join(self.folder, "backtrace.txt"), "a", encoding="utf-8") as file:
                 file.write(f"== {os.path.basename(core)}\n{gdb(self.command[0], core)}\n")
@@ -128,6 +128,12 @@ def allow_cores():
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     most = CORE_BYTES if most == resource.RLIM_INFINITY else min(most, CORE_BYTES)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def limits():
+    """What the run had from the runner, as prlimit shows it; of RLIMIT_CORE it set the soft one itself."""
+    with open("/proc/self/limits", encoding="utf-8") as file:
+        return file.read()
 
 
 def command_line(pid):

@@ -104,7 +104,10 @@ class Torture(unittest.TestCase):
         self.assertEqual((again.returncode, again.stdout), (3, "it is broken\n"))
         with open(os.path.join(folder, "output.txt"), encoding="utf-8") as file:
             self.assertEqual(file.read(), "it is broken\n")
-        self.assertTrue(os.path.exists(os.path.join(folder, "environment.txt")))
+        with open(os.path.join(folder, "environment.txt"), encoding="utf-8") as file:
+            told = file.read()
+        for limit in ("address space", "data size", "locked memory", "processes", "stack size", "open files"):
+            self.assertRegex(told, rf"(?m)^Max {limit} +\w+ +\w+ ")
 
     def test_crash_is_a_failure(self):
         status, _, _ = self.torture(["crashes"])

@@ -11,6 +11,7 @@
 
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/reserve.h"
+#include "kmalloc/start.h"
 #include "page/reclaim.h"
 #include "seccomp.h"
 
@@ -51,6 +52,27 @@ static void parameter_of_nothing_gives_no_reserve(void)
 	reserve_fill();
 	CHECK_EQ(stat_now().bytes, 0);
 	CHECK(reserve_alloc(64, 16, NULL) == NULL);
+}
+
+static void start_with_little(void *arg)
+{
+	(void)arg;
+	/* the maps of the windows fit, and not all of the reserve */
+	unit_limit_address_space(256UL << 20);
+	CHECK(kmalloc_start());
+	CHECK(stat_now().bytes < 300000 * KIB);
+}
+
+static void parameter_that_the_system_has_no_memory_for_is_told_of(void)
+{
+	struct unit_end end = unit_child(start_with_little, NULL);
+	const char *head =
+		"libkmalloc: min_free_kbytes=300000: the system has no memory for more than ";
+
+	CHECK(end.signal == 0 && end.status == 0);
+	fputs(end.text, stderr);
+	CHECK(!strncmp(end.text, head, strlen(head)));
+	CHECK(strchr(end.text, '\n') == end.text + strlen(end.text) - 1);
 }
 
 static void memory_is_resident_before_it_is_used(void)
@@ -291,6 +313,9 @@ int main(void)
 		UNIT_TEST(reserve_of_a_preloaded_program_is_not_there),
 		UNIT_TEST_WITH(parameter_gives_the_size_from_the_start_on, "min_free_kbytes=3000"),
 		UNIT_TEST_WITH(parameter_of_nothing_gives_no_reserve, "min_free_kbytes=0"),
+		{ "parameter_that_the_system_has_no_memory_for_is_told_of",
+		  parameter_that_the_system_has_no_memory_for_is_told_of, "min_free_kbytes=300000",
+		  false },
 		UNIT_TEST_WITH(memory_is_resident_before_it_is_used, "min_free_kbytes=1024"),
 		UNIT_TEST_WITH(object_of_every_size_and_alignment_holds_it, "min_free_kbytes=1024"),
 		UNIT_TEST_WITH(object_of_a_cache_remembers_it, "min_free_kbytes=1024"),

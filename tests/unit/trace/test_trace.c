@@ -402,6 +402,136 @@ static void handlers_may_interrupt_anywhere(void)
 		CHECK_EQ(total_lost(), 0);
 }
 
+/*
+ * What a handler leaves by siglongjmp() that interrupted a writer: a ring that is taken for good, by a thread that goes on at
+ * another depth. And what others see of it.
+ */
+static void ring_that_is_never_released_costs_no_event(void)
+{
+	struct trace_ring *rings[RINGS];
+	uint64_t number = 0, there = 0;
+
+	if (percpu_mode() != PERCPU_LOCKED)
+		return;
+	start(TRACE_DROP);
+	put(number++);
+	the_ring()->busy = (uintptr_t)__builtin_thread_pointer();
+	for (unsigned i = 0; i < TRACE_NR_LOCKED - 1; i++) {
+		unsigned count;
+
+		for (unsigned k = 0; k < 10; k++)
+			put(number++);
+		count = find_rings(rings);
+		CHECK_EQ(count, i + 2);
+		/* by a thread that is dead */
+		for (unsigned k = 0; k < count; k++)
+			rings[k]->busy = rings[k]->busy ?: 0x1000;
+	}
+	CHECK_EQ(total_lost(), 0);
+	for (unsigned i = 0; i < TRACE_NR_LOCKED; i++)
+		there += rings[i]->head;
+	CHECK_EQ(there, number);
+	/* none is left */
+	put_as(0, GFP_ATOMIC);
+	put(0);
+	CHECK_EQ(total_lost(), 2);
+	rings[0]->busy = 0;
+	put(0);
+	CHECK_EQ(total_lost(), 2);
+}
+
+static sigjmp_buf away;
+
+static void jump(int number)
+{
+	siglongjmp(away, number);
+}
+
+/* Writes until a handler has left a writer that had taken the ring; then once more, from the same depth. */
+static __attribute__((noinline)) void leave_a_writer_and_write(void)
+{
+	struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { 0 };
+	uint64_t lost;
+
+	if (sigsetjmp(away, 1) == 0)
+		setitimer(ITIMER_REAL, &often, NULL);
+	while (!the_ring()->busy)
+		put(0);
+	setitimer(ITIMER_REAL, &never, NULL);
+	lost = total_lost();
+	for (int i = 0; i < 10; i++)
+		put(0);
+	CHECK_EQ(the_ring()->busy, 0);
+	CHECK_EQ(total_lost(), lost);
+}
+
+static void ring_that_a_jump_left_taken_is_taken_up_again(void)
+{
+	if (percpu_mode() != PERCPU_LOCKED)
+		return;
+	start(TRACE_OVERWRITE);
+	put(0);
+	signal(SIGALRM, jump);
+	leave_a_writer_and_write();
+}
+
+/* In a handler that may map nothing, and finds the ring of what it interrupted. */
+static void handler_that_finds_no_ring_free_loses_its_event(void)
+{
+	if (percpu_mode() != PERCPU_LOCKED)
+		return;
+	start(TRACE_DROP);
+	put(0);
+	the_ring()->busy = (uintptr_t)__builtin_thread_pointer();
+	put_as(1, GFP_ATOMIC);
+	CHECK_EQ(the_ring()->lost, 1);
+	the_ring()->busy = 0;
+	put_as(2, GFP_ATOMIC);
+	check_events(the_ring(), 1, 1, 2);
+}
+
+/* The last listener of a probe has gone: the next call notices, though a sheaf serves it. */
+static void check_that_listener_is_missed(void)
+{
+	void *object;
+
+	probe_semaphores.of[TRACE_VFREE - 1] = 1;
+	kvmalloc_poll_deferred(GFP_KERNEL);
+	CHECK(percpu.divert[PERCPU_DIVERT_PROBE]);
+	for (int i = 0; i < 3; i++)
+		kvfree_slow(kvmalloc_slow(100, NULL, NULL), NULL);
+	object = kvmalloc_slow(100, NULL, NULL);
+	probe_semaphores.of[TRACE_VFREE - 1] = 0;
+	kvfree_slow(object, NULL);
+	CHECK(!percpu.divert[PERCPU_DIVERT_PROBE]);
+
+	probe_semaphores.of[TRACE_VFREE - 1] = 1;
+	kvmalloc_poll_deferred(GFP_KERNEL);
+	CHECK(percpu.divert[PERCPU_DIVERT_PROBE]);
+	probe_semaphores.of[TRACE_VFREE - 1] = 0;
+	object = kvmalloc_slow(100, NULL, NULL);
+	CHECK(!percpu.divert[PERCPU_DIVERT_PROBE]);
+	kvfree_slow(object, NULL);
+}
+
+static void listener_that_goes_is_noticed_without_a_miss(void)
+{
+	unit_pin(0);
+	check_that_listener_is_missed();
+	CHECK(!percpu_diverted());
+}
+
+/* Nor is it by who counts calls and tells of samples alone. */
+static void listener_that_goes_is_noticed_while_samples_are_taken(void)
+{
+	unit_pin(0);
+	trace_control.want_sample_bytes = 1UL << 40;
+	want(TRACE_SAMPLE, TRACE_DROP);
+	percpu_divert(PERCPU_DIVERT_TRACE, true);
+	check_that_listener_is_missed();
+	CHECK(percpu_diverted());
+}
+
 static void in_fork_child(void *ring)
 {
 	kmalloc_fork_child();
@@ -551,6 +681,11 @@ int main(void)
 		UNIT_TEST(ring_that_overwrites_ends_the_tracing_too),
 		UNIT_TEST(slow_reader_is_a_reader),
 		UNIT_TEST(handlers_may_interrupt_anywhere),
+		UNIT_TEST(ring_that_is_never_released_costs_no_event),
+		UNIT_TEST(ring_that_a_jump_left_taken_is_taken_up_again),
+		UNIT_TEST(handler_that_finds_no_ring_free_loses_its_event),
+		UNIT_TEST(listener_that_goes_is_noticed_without_a_miss),
+		UNIT_TEST(listener_that_goes_is_noticed_while_samples_are_taken),
 		UNIT_TEST(fork_child_has_no_rings),
 		UNIT_TEST(vfork_child_writes_nothing),
 		UNIT_TEST(more_kinds_of_gfp_than_there_is_room_for),
