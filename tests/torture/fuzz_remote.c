@@ -67,7 +67,7 @@ int target_read(const struct target *target, uint64_t address, void *buf, size_t
 
 int target_write(const struct target *target, uint64_t address, const void *buf, size_t size)
 {
-	char there;
+	char there = 0;
 
 	(void)buf;
 	(void)size;
