@@ -8,10 +8,11 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from live import KMEM, PROGRAMS, Program, kmem, kmem_json, wait_until
+from live import KMEM, LIBRARY, PROGRAMS, Program, kmem, kmem_json, wait_until
 
 OBJECTS, LARGE, AREAS = 1000, 24, 3
 ALL = OBJECTS + LARGE + AREAS
@@ -178,6 +179,29 @@ class Gone(unittest.TestCase):
                     program.process.wait(20)
                     out, _ = stat.end(None)
         self.assertRegex(out, r"(?m)^ work\+0x[0-9a-f]+ \[mine \(deleted\)\]")
+
+
+    def test_names_of_a_deleted_library_without_privileges(self):
+        """Nobody may open its file then: its names come from the process' memory."""
+        plain = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+        if not shutil.which("cc") or subprocess.run([*plain, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no cc, or no setpriv")
+        with tempfile.TemporaryDirectory(prefix="kmem-") as folder:
+            library = os.path.join(folder, "libgone.so")
+            subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-fno-builtin", "-x", "c", "-o", library, "-"], check=True,
+                           text=True, input="#include <stdlib.h>\nvoid *volatile kept;\n"
+                                 "void from_gone(void) { kept = malloc(100); free(kept); }\n")
+            script = f"import ctypes, os, time\ngone = ctypes.CDLL({library!r})\nos.unlink({library!r})\n" \
+                     "print('ready', flush=True)\nwhile True:\n    gone.from_gone()\n    time.sleep(0.001)\n"
+            with subprocess.Popen([*plain, sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                                  env=dict(os.environ, LD_PRELOAD=LIBRARY)) as process:
+                try:
+                    self.assertEqual(process.stdout.readline(), "ready\n")
+                    out = subprocess.run([*plain, KMEM, "stat", "--for=0.3", str(process.pid)], check=True, text=True,
+                                         capture_output=True, timeout=60).stdout
+                finally:
+                    process.kill()
+        self.assertRegex(out, r"(?m)^ from_gone\+0x[0-9a-f]+ \[libgone.so \(")
 
 
 class Refusals(unittest.TestCase):
