@@ -18,8 +18,9 @@
  * ring. A writer that finds the head there waits or loses its event; with TRACE_OVERWRITE it raises the limit itself, and the
  * reader looks at the head again afterwards, as it may have been overtaken.
  *
- * The reader's steps: 1. the wishes; 2. the byte at `divert`; 3. 0 into each entry of hit_table, and again while it reads,
- * since a thread that was about to use one may have written it back; 4. generation. In this order: whoever sees the
+ * The reader's steps: 0. `beat`, and again while it reads, at least once in TRACE_SILENT_MS / 2; 1. the wishes; 2. the byte
+ * at `divert`; 3. 0 into each entry of hit_table, and again while it reads, since a thread that was about to use one may
+ * have written it back; 4. generation. In this order: whoever sees the
  * generation may clear `divert`. To end: 1. mode off; 2. it takes what is left; 3. the same with want_mode off: the next call gives
  * the rings' pages back and clears `divert`, and CPUs find back by themselves.
  */
@@ -30,7 +31,7 @@
 #include <stdint.h>
 
 #define TRACE_MAGIC 0x3165636172746d6bUL /* "kmtrace1" */
-#define TRACE_VERSION 1U
+#define TRACE_VERSION 2U
 
 enum trace_mode {
 	TRACE_OFF,
@@ -75,6 +76,7 @@ enum trace_type {
 #define TRACE_END_MS                                                                               \
 	10000U /* a program that ends waits for the reader no longer, whatever it takes */
 #define TRACE_GIVE_UP_MS 10000U	  /* a ring that is full for so long has no reader: tracing ends */
+#define TRACE_SILENT_MS 30000U	  /* nor has a process where `beat` stays the same for so long */
 #define TRACE_GFP_NONE UINT32_MAX /* an entry of the table that is not used yet */
 #define TRACE_GFP_OTHER (TRACE_GFPS - 1)
 #define TRACE_CACHE_SHARED 127U /* ids from here on are those of caches without a slot */
@@ -89,7 +91,8 @@ struct trace_ring {
 	uint64_t busy;	     /* locked mode: where the one that writes has its event; 0: none */
 	uint64_t index;	     /* of the CPU, as the library counts */
 	uint64_t full_limit; /* at which it was found full last, or that a writer has set */
-	uint64_t full_since; /* and since when it is, by os_clock_ms() */
+	uint64_t
+		full_since; /* and since when it is, by os_clock_ms(); these two: src/trace/reader.c */
 };
 
 #define TRACE_RING_HEADER 4096U
@@ -159,7 +162,8 @@ struct trace_control {
 	uint64_t places; /* address of a struct trace_places */
 
 	uint32_t want_stacks; /* a wish: with TRACE_SAMPLE, the stack of each sample */
-	uint32_t reserved;
+	uint32_t
+		beat; /* another number again and again, as long as the reader lives; by the reader */
 	uint64_t stacks; /* address of struct trace_stacks; 0: none. By the library */
 };
 

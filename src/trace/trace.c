@@ -23,8 +23,8 @@
  * A ring is mapped when the first event of its CPU comes that may sleep; a thread on another CPU by then does that for
  * nothing. Rings stay until the process ends; when tracing ends their pages go back.
  *
- * No reader: a ring that is full, and whose limit nobody outside has moved for TRACE_GIVE_UP_MS, ends the tracing, and the
- * program is as fast as before. A reader that is merely slow moves the limit.
+ * No reader (reader.c): a ring that stays full, or a reader that gives no sign of life, ends the tracing, and the program is as fast
+ * as before.
  *
  * fork: the child has copies of the rings, which nobody reads: it forgets them and gives their pages back, but keeps their
  * addresses, as a handler that forked may have interrupted a writer. A vfork child must not come here, for its index is its parent's.
@@ -46,13 +46,13 @@
 #define TRIES 100
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
+#define LOOK_EVERY 64
 #define RING_EVENTS_MIN 128UL
 #define RING_EVENTS_MAX (1UL << 24)
 
 _Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
 
 struct trace_control trace_control;
-unsigned trace_give_up_ms = TRACE_GIVE_UP_MS;
 
 /* The sequence finds a ring as it finds an area: by an offset from this; 0 is "no ring". */
 static struct {
@@ -64,6 +64,7 @@ static struct lock trace_lock;
 static _Thread_local uint32_t tid initial_exec;
 /* of a thread without an index: from its first ring to the one in use */
 static _Thread_local uint32_t rings_on initial_exec;
+static _Thread_local uint32_t polls initial_exec;
 
 static struct trace_ring *ring_at(unsigned index)
 {
@@ -113,29 +114,12 @@ static bool ring_create(unsigned index, gfp_t gfp)
 	return done;
 }
 
-/* Nobody has taken anything out of a full ring for so long: there is no reader. */
+/* There is no reader any more. */
 static void give_up(void)
 {
 	__atomic_store_n(&trace_control.want_mode, TRACE_OFF, __ATOMIC_RELAXED);
 	__atomic_store_n(&trace_control.mode, TRACE_OFF, __ATOMIC_RELAXED);
 	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
-}
-
-/* A full ring: has nobody raised its limit for long? */
-static bool is_abandoned(struct trace_ring *ring)
-{
-	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED), now = os_clock_ms();
-
-	if (__atomic_load_n(&ring->full_limit, __ATOMIC_ACQUIRE) == limit) {
-		uint64_t since = __atomic_load_n(&ring->full_since, __ATOMIC_RELAXED);
-
-		/* another thread may have looked at the clock later */
-		return now > since && now - since > trace_give_up_ms;
-	}
-	__atomic_store_n(&ring->full_since, now, __ATOMIC_RELAXED);
-	/* pairs with the load above: whoever sees the limit sees since when */
-	__atomic_store_n(&ring->full_limit, limit, __ATOMIC_RELEASE);
-	return false;
 }
 
 /* A full ring of which the oldest events may go: on with the limit, unless the reader was here. */
@@ -144,8 +128,8 @@ static void raise_limit(struct trace_ring *ring)
 	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
 	uint64_t next = limit + trace_control.ring_events;
 
-	/* as it is nobody else's, is_abandoned() goes on to count */
-	__atomic_store_n(&ring->full_limit, next, __ATOMIC_RELEASE);
+	/* as it is nobody else's, trace_ring_is_abandoned() goes on to count */
+	trace_ring_expect(ring, next);
 	__atomic_compare_exchange_n(&ring->limit, &limit, next, false, __ATOMIC_RELAXED,
 				    __ATOMIC_RELAXED);
 }
@@ -157,7 +141,7 @@ static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 	_Atomic uint32_t word = 0;
 
 	for (unsigned ms = 0; ms < TRACE_WAIT_MS && trace_mode() != TRACE_OFF; ms++) {
-		if (is_abandoned(ring)) {
+		if (trace_ring_is_abandoned(ring)) {
 			give_up();
 			return false;
 		}
@@ -330,6 +314,14 @@ void trace_write(const struct trace_event *event)
 	write_words(words, event->gfp);
 }
 
+/* Samples are rare, and each may look at a clock; of all calls one in LOOK_EVERY of a thread does. */
+static bool is_time_to_look(void)
+{
+	enum trace_mode mode = trace_mode();
+
+	return mode == TRACE_SAMPLE || (mode == TRACE_ALL && ++polls % LOOK_EVERY == 0);
+}
+
 void trace_undivert(void)
 {
 	uint8_t *divert = (uint8_t *)trace_control.divert;
@@ -356,6 +348,7 @@ static void apply_locked(uint32_t generation)
 	}
 	if (mode == TRACE_SAMPLE && trace_control.want_stacks)
 		trace_stacks_create();
+	trace_reader_begins();
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)
@@ -372,8 +365,12 @@ void trace_poll(gfp_t gfp)
 {
 	uint32_t generation = __atomic_load_n(&trace_control.generation, __ATOMIC_ACQUIRE);
 
-	if (likely(generation == __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED)) ||
-	    !gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
+	if (likely(generation == __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED))) {
+		if (unlikely(is_time_to_look()) && trace_reader_is_silent())
+			give_up();
+		return;
+	}
+	if (!gfpflags_allow_blocking(gfp) || !lock_try(&trace_lock))
 		return;
 	apply_locked(generation);
 	lock_release(&trace_lock);

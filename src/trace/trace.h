@@ -9,8 +9,8 @@
 
 extern struct trace_control trace_control __asm__("libkmalloc_trace") exported;
 
-/* TRACE_GIVE_UP_MS; tests have less patience. */
-extern unsigned trace_give_up_ms hidden;
+/* TRACE_GIVE_UP_MS and TRACE_SILENT_MS; tests have less patience. */
+extern unsigned trace_give_up_ms hidden, trace_silent_ms hidden;
 
 /* [start] Make the control block known; begin to trace if the parameters say so. */
 void trace_init(void);
@@ -75,6 +75,15 @@ void trace_stacks_discard(void);
 void trace_stacks_fork_child(void);
 /* Stacks that the reader has not taken. */
 uint64_t trace_stacks_left(void);
+
+/* A full ring: has nobody raised its limit for long? */
+bool trace_ring_is_abandoned(struct trace_ring *ring);
+/* A full ring gets this limit from a writer: that is no sign of a reader. Before it does. */
+void trace_ring_expect(struct trace_ring *ring, uint64_t limit);
+/* Has the reader given no sign of life for long? No system call. */
+bool trace_reader_is_silent(void);
+/* Its wishes hold from now on. */
+void trace_reader_begins(void);
 
 /* In the child of fork: nobody reads its rings. */
 void trace_fork_child(void);

@@ -30,12 +30,13 @@ static void hold(struct kmem_cache *cache)
 
 static void drop(struct kmem_cache *cache)
 {
+	/* first what may sleep: it sees the wish to be traced, and kfree() may not */
+	for (int i = 0; i < AREAS; i++)
+		vfree(areas[i]);
 	for (int i = 0; i < OBJECTS; i++)
 		kmem_cache_free(cache, objects[i]);
 	for (int i = 0; i < LARGE; i++)
 		kfree(large[i]);
-	for (int i = 0; i < AREAS; i++)
-		vfree(areas[i]);
 }
 
 int main(void)

@@ -103,6 +103,55 @@ class Attach(KmemTest):
             self.assert_full_speed(child)
             self.assert_well(child)
 
+    def test_killed_sampler(self):
+        """Its rings never fill: it is told by the recorder's silence. One that is only stopped for a while goes on."""
+        words = ("--sample=256M",)
+        killed, stopped = self.busy(), self.busy()
+        recorders = [self.start_recorder(child, *words, output=self.path(str(child.pid))) for child in (killed, stopped)]
+        recorders[0].kill()
+        recorders[0].wait()
+        recorders[1].send_signal(signal.SIGSTOP)
+        time.sleep(12)  # longer than a ring may be full
+        recorders[1].send_signal(signal.SIGCONT)
+        self.assertTrue(self.switches(killed)[1])
+        end = time.monotonic() + 60
+        while self.switches(killed)[1]:
+            self.assertLess(time.monotonic(), end, "it was not noticed that nobody reads")
+            time.sleep(0.1)
+        self.assert_full_speed(killed)
+        self.assertIsNone(recorders[1].poll())
+        self.assertTrue(self.switches(stopped)[1])
+        recorders[1].send_signal(signal.SIGINT)
+        _, said = recorders[1].communicate(timeout=PATIENCE)
+        self.assertRegex(said, r"^kmem: \d+ events[^\n]*\n$")
+        for child in (killed, stopped):
+            self.assert_full_speed(child)
+            self.assert_well(child)
+
+    def test_stopped_together(self):
+        """Ctrl-Z stops both for longer than a ring may be full; the program goes on first."""
+        recorder = subprocess.Popen([KMEM, "record", "-o", self.data, "--full=wait", "--ring=128", "--", prog("busy")],
+                                    env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(recorder.communicate)
+        self.addCleanup(recorder.kill)
+        self.assertRegex(recorder.stdout.readline(), r"^hit_table ")
+        with open(f"/proc/{recorder.pid}/task/{recorder.pid}/children", encoding="ascii") as children:
+            child = int(children.read().split()[0])
+        # the recorder first, so that rings are full
+        for pid in (recorder.pid, child):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.3)
+        time.sleep(12)
+        for pid in (child, recorder.pid):
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.3)
+        os.kill(child, signal.SIGTERM)
+        out, said = recorder.communicate(timeout=PATIENCE)
+        self.assertEqual(recorder.returncode, 0, said)
+        self.assertRegex(out, r"^ok \d+\n$")
+        self.assertRegex(said, r"^kmem: \d+ events[^\n]*\n$")
+        self.assertEqual(self.report()["lost"], 0)
+
     def test_two_recorders(self):
         """The second takes over, and the first says so."""
         child = self.busy()

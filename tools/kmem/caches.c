@@ -22,12 +22,10 @@ static bool add(const struct kmem_cache *cache, uint64_t address, void *arg)
 
 static void add_sheaf(unsigned slot, const uint64_t *objects, size_t count, void *arg)
 {
-	struct cache_rows *rows = arg;
+	uint64_t *in_sheaves = arg;
 
 	(void)objects;
-	for (size_t i = 0; i < rows->count; i++)
-		if (rows->row[i].cache.index == slot)
-			rows->row[i].in_sheaves += count;
+	in_sheaves[slot] += count;
 }
 
 static bool is_created(const struct cache_row *row)
@@ -47,11 +45,16 @@ static int compare(const void *a, const void *b)
 
 int cache_rows_read(const struct process *process, struct cache_rows *rows)
 {
+	uint64_t in_sheaves[KMEM_CACHES_MAX] = { 0 };
+
 	rows->count = 0;
 	if (remote_caches(&process->target, add, rows) != 0 ||
-	    remote_sheaves(&process->target, &process->places, add_sheaf, rows) != 0)
+	    remote_sheaves(&process->target, &process->places, add_sheaf, in_sheaves) != 0)
 		return -1;
-	qsort(rows->row, rows->count, sizeof(*rows->row), compare);
+	for (size_t i = 0; i < rows->count; i++)
+		rows->row[i].in_sheaves = in_sheaves[rows->row[i].cache.index % KMEM_CACHES_MAX];
+	if (rows->count)
+		qsort(rows->row, rows->count, sizeof(*rows->row), compare);
 	return 0;
 }
 

@@ -17,12 +17,13 @@
 #include "lib/bitmap.h"
 #include "page/page_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define GRANULES_MAX (1UL << 29)
-#define REGIONS_MAX (1UL << 22)
+#define REGIONS_MAX (1UL << 20)
 #define BITMAP_WORDS_MAX 2048U /* of the slab with most objects, twice */
 
 struct reading {
@@ -66,7 +67,9 @@ static const struct heap_cache *find_cache(const struct heap *heap, uint64_t add
 {
 	struct heap_cache key = { .address = address };
 
-	return bsearch(&key, heap->cache, heap->nr_caches, sizeof(key), by_address);
+	return !heap->nr_caches ?
+		       NULL :
+		       bsearch(&key, heap->cache, heap->nr_caches, sizeof(key), by_address);
 }
 
 /* The descriptor of a granule; NULL: it can't be read. */
@@ -232,6 +235,34 @@ static bool add_area(const struct vmap_area *area, void *arg)
 	return true;
 }
 
+/* Bytes of address space that it has; 0: it is gone. */
+static uint64_t mapped_bytes(pid_t pid)
+{
+	unsigned long pages = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu", &pages) != 1)
+		pages = 0;
+	fclose(file);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* They are mapped, so all together are no more than is. */
+static bool areas_fit(const struct reading *reading)
+{
+	const struct heap *heap = reading->heap;
+	uint64_t sum = 0, mapped = mapped_bytes(reading->process->pid);
+
+	for (size_t i = 0; i < heap->nr_areas && sum <= mapped; i++)
+		sum += heap->area[i].end - heap->area[i].start;
+	return sum <= mapped;
+}
+
 static bool read_areas(struct reading *reading)
 {
 	const struct process *process = reading->process;
@@ -240,7 +271,8 @@ static bool read_areas(struct reading *reading)
 
 	if (remote_areas(&process->target, &process->places, add_area, heap) != 0 ||
 	    remote_size(&process->target, process->places.vmap_base, &heap->areas) != 0 ||
-	    remote_size(&process->target, process->places.vmap_top, &heap->areas_end) != 0)
+	    remote_size(&process->target, process->places.vmap_top, &heap->areas_end) != 0 ||
+	    !areas_fit(reading))
 		return false;
 	for (size_t i = 0; i < heap->nr_areas; i++)
 		hold(heap, &(struct heap_slab){ .nr = 1, .first = heap->nr_blocks }, none);
@@ -263,6 +295,7 @@ static bool read_own(struct reading *reading)
 	const struct trace_places *places = &reading->process->places;
 	const struct trace_control *state = &target->state;
 	struct heap *heap = reading->heap;
+	struct list_watch watch = { 0 };
 	uint64_t region;
 
 	if (remote_size(target, places->meta_regions, &region) != 0)
@@ -273,7 +306,8 @@ static bool read_own(struct reading *reading)
 	for (uint64_t i = 0; region && i < REGIONS_MAX; i++) {
 		struct meta_region link;
 
-		if (target_read(target, region, &link, sizeof(link)) != 0)
+		if (list_is_ring(&watch, region) ||
+		    target_read(target, region, &link, sizeof(link)) != 0)
 			return false;
 		add_skip(heap, (uintptr_t)link.start, (uintptr_t)link.start + META_REGION_BYTES);
 		region = (uintptr_t)link.next;
@@ -298,7 +332,8 @@ bool heap_read(struct heap *heap, const struct process *process)
 	reading->heap = heap;
 	reading->process = process;
 	done = remote_caches(&process->target, add_cache, heap) == 0;
-	qsort(heap->cache, heap->nr_caches, sizeof(*heap->cache), by_address);
+	if (heap->nr_caches)
+		qsort(heap->cache, heap->nr_caches, sizeof(*heap->cache), by_address);
 	done = done && read_slabs(reading) && read_areas(reading) &&
 	       remote_sheaves(&process->target, &process->places, release_sheaf, heap) == 0 &&
 	       read_own(reading);

@@ -100,6 +100,8 @@ static int by_address(const void *a, const void *b)
 /* Sites, sizes and threads from a recording of the same process. Both are sorted here. */
 static void take_sites(struct leaks *leaks, const struct view *view)
 {
+	if (!leaks->count)
+		return;
 	qsort(leaks->block, leaks->count, sizeof(*leaks->block), by_address);
 	for (size_t i = 0; i < view->model.live_room; i++) {
 		const struct live *live = &view->model.live[i];

@@ -117,7 +117,8 @@ static struct group *make_groups(struct leaks *leaks, size_t *count)
 	struct group *group = xmalloc(leaks->count * sizeof(*group));
 
 	*count = 0;
-	qsort(leaks->block, leaks->count, sizeof(*leaks->block), by_site);
+	if (leaks->count)
+		qsort(leaks->block, leaks->count, sizeof(*leaks->block), by_site);
 	for (size_t i = 0; i < leaks->count; i++) {
 		const struct lost_block *block = &leaks->block[i];
 

@@ -25,7 +25,7 @@ static const struct {
 	  "record the allocations of a program, or of a process that runs" },
 	{ "report", command_report, "where the memory of a recording went, by call site" },
 	{ "stat", command_stat,
-	  "a recording's totals, by call site and by size, as perf kmem stat" },
+	  "totals of a recording or a process, by call site and by size, as perf kmem stat" },
 	{ "diff", command_diff, "what changed from one recording to another, by call site" },
 	{ "export", command_export,
 	  "a recording in the formats of pprof, Perfetto, Chrome, DHAT, flame graphs, or as a page" },

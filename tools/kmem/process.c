@@ -56,7 +56,14 @@ bool process_open(struct process *process)
 
 int process_gone(const struct process *process)
 {
-	say("process %d is gone", process->pid);
+	struct target target = process->target;
+
+	/* its memory goes before its number does */
+	if (target_refresh(&target) == 0)
+		say("process %d: what the library notes there makes no sense: it is damaged, or another one",
+		    process->pid);
+	else
+		say("process %d is gone", process->pid);
 	return 1;
 }
 

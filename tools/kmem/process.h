@@ -25,7 +25,7 @@ extern const struct argp process_pid_argp;
 
 /* Find the library in the process. False: said why not. */
 bool process_open(struct process *process);
-/* Says that the process is gone; returns the exit status. */
+/* Says that the process is gone, or damaged; returns the exit status. */
 int process_gone(const struct process *process);
 
 void json_add_number(struct json_object *object, const char *name, uint64_t value);

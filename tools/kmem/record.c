@@ -3,22 +3,21 @@
  * record.c - `kmem record`: the events of a program, or of a process that runs already, into a file.
  *
  * A program is started with the library preloaded and told by KMALLOC_CMDLINE to trace from its first allocation on, and to
- * wait when its rings are full. A process that runs is told through its control block, and does not wait unless asked to. Then the
- * rings are emptied in a loop, as often as they need. The maps and the names of caches are read again now and then, and when
- * the program says that it ends.
+ * wait when its rings are full. A process that runs is told through its control block, and does not wait unless asked to. What
+ * comes then is taken by session.c.
  *
  * A program that replaces itself (exec) has new rings, which are found as the first ones were. What a process had in its rings when
  * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, which is said.
  *
  * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more.
  */
+#include "record.h"
+
 #include "commands.h"
 #include "recording.h"
 #include "remote.h"
-#include "rings.h"
-#include "samples.h"
 #include "say.h"
-#include "target.h"
+#include "session.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -28,45 +27,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #define BUSY_US 1000
 #define ATTACH_US 200
-#define IDLE_US 5000
-#define MAPS_MS 2000
 #define ATTACH_MS 10000
-#define SAMPLE_BYTES (512UL << 10)
-#define RING_EVENTS (1UL << 16)
-
-struct options {
-	const char *output;
-	enum trace_mode mode;
-	enum trace_full full;
-	bool full_given, stacks;
-	uint64_t sample_bytes, ring_events, max_bytes;
-	double seconds;
-	pid_t pid;
-	char **program; /* NULL: attach to pid */
-};
-
-struct session {
-	const struct options *options;
-	struct target target;
-	struct rings *rings;
-	struct samples *samples; /* NULL: without stacks */
-	struct writer *writer;
-	uint64_t start, maps_at;
-	double ns_per_tick;
-	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
-	uint32_t generation;	     /* of the wishes that are ours */
-	bool attached;		     /* it ran the library */
-	bool tail_missing;
-	uint64_t stacks_lost;
-	char *maps, *caches;
-	size_t caches_size;
-};
 
 static volatile sig_atomic_t interrupted;
 static volatile pid_t program; /* that was started here; 0: none */
@@ -78,125 +43,6 @@ static void on_interrupt(int sig)
 	if (sig == SIGTERM && program)
 		kill(program, SIGTERM);
 	interrupted = 1;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static uint64_t now_ms(void)
-{
-	return now_ns() / 1000000;
-}
-
-/* Nanoseconds of a tick of the time stamp counter. */
-static double calibrate(void)
-{
-	uint64_t ns = now_ns(), ticks = __rdtsc();
-
-	usleep(20000);
-	return (double)(now_ns() - ns) / (double)(__rdtsc() - ticks);
-}
-
-static char *read_text(const char *path)
-{
-	FILE *file = fopen(path, "re"), *memory;
-	char *text = NULL, line[PATH_MAX + 256];
-	size_t size;
-
-	if (!file)
-		return NULL;
-	memory = open_memstream(&text, &size);
-	/* what has a name is enough: code and data of files */
-	while (memory && fgets(line, sizeof(line), file))
-		if (strchr(line, '/') || strchr(line, '['))
-			fputs(line, memory);
-	if (memory)
-		fclose(memory);
-	fclose(file);
-	return text;
-}
-
-static void write_maps(struct session *session)
-{
-	char path[64], *maps, *chunk;
-	uint64_t when = __rdtsc();
-	size_t size;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
-	maps = read_text(path);
-	if (!maps || !*maps || (session->maps && !strcmp(maps, session->maps))) {
-		free(maps);
-		return;
-	}
-	free(session->maps);
-	session->maps = maps;
-	size = sizeof(when) + strlen(maps) + 1;
-	chunk = xmalloc(size);
-	memcpy(chunk, &when, sizeof(when));
-	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
-	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
-	free(chunk);
-}
-
-static bool print_cache(const struct kmem_cache *cache, uint64_t address, void *arg)
-{
-	(void)address;
-	if (cache->id && cache->size)
-		fprintf(arg, "%u %u %u %s\n", cache->id, cache->size, cache->object_size,
-			cache->name);
-	return true;
-}
-
-static void write_caches(struct session *session)
-{
-	char *text = NULL;
-	size_t size;
-	FILE *memory = open_memstream(&text, &size);
-	int err;
-
-	if (!memory)
-		return;
-	err = remote_caches(&session->target, print_cache, memory);
-	fclose(memory);
-	if (err || (session->caches && !strcmp(text, session->caches))) {
-		free(text);
-		return;
-	}
-	free(session->caches);
-	session->caches = text;
-	recording_chunk(session->writer, CHUNK_CACHES, text, size + 1);
-}
-
-static void write_info(struct session *session)
-{
-	const struct options *options = session->options;
-	char *text = NULL, host[256] = "";
-	size_t size;
-	FILE *memory = open_memstream(&text, &size);
-	time_t now = time(NULL);
-
-	if (!memory)
-		give_up("no memory");
-	gethostname(host, sizeof(host) - 1);
-	session->start = __rdtsc();
-	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
-		session->target.pid, host, (long)now, session->start, session->ns_per_tick);
-	if (options->mode == TRACE_SAMPLE)
-		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
-	fprintf(memory, "command");
-	for (char **word = options->program; word && *word; word++)
-		fprintf(memory, " %s", *word);
-	if (!options->program)
-		fprintf(memory, " -p %d", options->pid);
-	fputc('\n', memory);
-	fclose(memory);
-	recording_chunk(session->writer, CHUNK_INFO, text, size + 1);
-	free(text);
 }
 
 /* The library beside this program: in the build folder, or where both were installed. */
@@ -235,7 +81,7 @@ static void append_env(const char *name, char separator, const char *text, bool 
 	free(value);
 }
 
-static _Noreturn void run_program(const struct options *options, const char *library)
+static _Noreturn void run_program(const struct record_options *options, const char *library)
 {
 	static const char *const modes[] = { "off", "sample", "all" };
 	static const char *const fulls[] = { "drop", "overwrite", "wait" };
@@ -253,7 +99,7 @@ static _Noreturn void run_program(const struct options *options, const char *lib
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static pid_t start_program(const struct options *options)
+static pid_t start_program(const struct record_options *options)
 {
 	char *library = find_library();
 	pid_t pid;
@@ -269,121 +115,24 @@ static pid_t start_program(const struct options *options)
 	return pid;
 }
 
-static void take(const struct event *event, void *arg)
-{
-	struct session *session = arg;
-	struct event with_stack;
-
-	if (!session->samples || !event_is_alloc(event)) {
-		recording_event(session->writer, event);
-		return;
-	}
-	with_stack = *event;
-	with_stack.stack = samples_stack(session->samples, event);
-	recording_event(session->writer, &with_stack);
-}
-
-static void note_lost(struct session *session)
-{
-	uint64_t lost = session->lost_earlier + rings_lost(session->rings);
-
-	if (lost != session->lost)
-		recording_chunk(session->writer, CHUNK_LOST, &lost, sizeof(lost));
-	session->lost = lost;
-}
-
-static void look_around(struct session *session)
-{
-	uint64_t now = now_ms();
-
-	if (session->target.state.ending && !session->target.state.seen_ending) {
-		write_maps(session);
-		write_caches(session);
-		TARGET_WRITE_FIELD(&session->target, seen_ending, 1);
-	} else if (now - session->maps_at > MAPS_MS) {
-		session->maps_at = now;
-		write_maps(session);
-		write_caches(session);
-		recording_flush(session->writer);
-		note_lost(session);
-	}
-}
-
 /* Has the program that was started ended? *status is how, then. */
-static bool has_ended(const struct options *options, pid_t pid, int *status)
+static bool has_ended(const struct record_options *options, pid_t pid, int *status)
 {
 	if (options->program)
 		return waitpid(pid, status, WNOHANG) == pid;
 	return kill(pid, 0) != 0 && errno == ESRCH;
 }
 
-/* TAKEN: somebody else's wishes hold now. */
-enum outcome { GONE, STOPPED, TAKEN };
-
-/* Does it still do what it was told? */
-static bool is_ours(const struct session *session)
-{
-	const struct trace_control *state = &session->target.state;
-
-	if (state->generation != session->generation) {
-		say("process %d: another kmem records it now", session->target.pid);
-		return false;
-	}
-	if (state->applied == session->generation && state->mode == TRACE_OFF) {
-		say("process %d ended the tracing: its rings were full for %u s and nobody emptied them",
-		    session->target.pid, TRACE_GIVE_UP_MS / 1000);
-		return false;
-	}
-	return true;
-}
-
-/* Empty the rings until the process ends or replaces itself, or it is enough. */
-static enum outcome collect(struct session *session)
-{
-	const struct options *options = session->options;
-	uint64_t end = options->seconds > 0 ? now_ms() + (uint64_t)(options->seconds * 1000) :
-					      UINT64_MAX;
-
-	while (!interrupted || options->program) {
-		long taken = rings_collect(session->rings, false, take, session);
-
-		if (taken < 0)
-			return GONE;
-		if (!is_ours(session))
-			return TAKEN;
-		if (session->samples)
-			samples_collect(session->samples);
-		if (!options->program)
-			target_divert(&session->target);
-		look_around(session);
-		if (now_ms() >= end ||
-		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
-			return STOPPED;
-		usleep(taken > 0 ? BUSY_US : IDLE_US);
-	}
-	return STOPPED;
-}
-
-static void switch_off(struct session *session)
-{
-	struct target_wish off = { .mode = TRACE_OFF };
-
-	target_pause(&session->target);
-	usleep(IDLE_US);
-	rings_collect(session->rings, true, take, session);
-	target_trace(&session->target, &off);
-}
-
 /* Wait for the library to be there. False: the process ended before. */
 static bool attach(struct session *session, pid_t pid, int *status)
 {
-	const struct options *options = session->options;
-	uint64_t give_up_at = now_ms() + ATTACH_MS;
+	const struct record_options *options = session->options;
+	uint64_t give_up_at = session_now_ms() + ATTACH_MS;
 
 	while (target_open(&session->target, pid, true) != 0) {
 		if (has_ended(options, pid, status))
 			return false;
-		if (now_ms() > give_up_at) {
+		if (session_now_ms() > give_up_at) {
 			/* says why */
 			if (target_open(&session->target, pid, false) != 0)
 				return false;
@@ -392,35 +141,6 @@ static bool attach(struct session *session, pid_t pid, int *status)
 		usleep(ATTACH_US);
 	}
 	return true;
-}
-
-static void begin(struct session *session)
-{
-	bool from_start = session->options->program != NULL;
-
-	session->attached = true;
-	session->rings = rings_open(&session->target, from_start);
-	session->generation = session->target.state.generation;
-	if (session->options->stacks)
-		session->samples = samples_open(&session->target, session->writer, from_start);
-	write_maps(session);
-	write_caches(session);
-	session->maps_at = now_ms();
-}
-
-/* The process is done with, or is what it was no longer. */
-static void end(struct session *session, enum outcome outcome)
-{
-	if (outcome == GONE && !session->target.state.ending)
-		session->tail_missing = true;
-	note_lost(session);
-	session->lost_earlier = session->lost;
-	rings_close(session->rings);
-	session->rings = NULL;
-	session->stacks_lost += session->samples ? samples_lost(session->samples) : 0;
-	samples_close(session->samples);
-	session->samples = NULL;
-	target_close(&session->target);
 }
 
 /* After an image is gone: has the process ended? Else it is another program now. */
@@ -445,11 +165,11 @@ static void record_program(struct session *session, pid_t pid, int *status)
 			recording_flush(session->writer);
 			recording_chunk(session->writer, CHUNK_IMAGE, "", 1);
 		}
-		begin(session);
-		outcome = collect(session);
+		session_begin(session);
+		outcome = session_collect(session);
 		if (outcome == STOPPED)
-			switch_off(session);
-		end(session, outcome);
+			session_switch_off(session);
+		session_end(session, outcome);
 		if (outcome == GONE && ends_soon(session, pid, status))
 			break;
 		if (outcome != GONE) {
@@ -464,7 +184,7 @@ static void record_program(struct session *session, pid_t pid, int *status)
 
 static void record_process(struct session *session, pid_t pid)
 {
-	const struct options *options = session->options;
+	const struct record_options *options = session->options;
 	struct target_wish wish = { options->mode, options->full, options->sample_bytes,
 				    options->ring_events, options->stacks };
 	enum outcome outcome;
@@ -472,14 +192,14 @@ static void record_process(struct session *session, pid_t pid)
 	if (session->target.state.mode != TRACE_OFF)
 		say("process %d was being recorded, by a kmem that runs or was killed: from now on here",
 		    pid);
-	begin(session);
+	session_begin(session);
 	if (target_trace(&session->target, &wish) != 0)
 		give_up("process %d: its memory can't be written: %s", pid, strerror(errno));
 	session->generation = session->target.state.generation + 1; /* as it was raised just now */
-	outcome = collect(session);
+	outcome = session_collect(session);
 	if (outcome == STOPPED)
-		switch_off(session);
-	end(session, outcome);
+		session_switch_off(session);
+	session_end(session, outcome);
 }
 
 /* At exit, if that comes early. */
@@ -499,33 +219,11 @@ static void let_go(void)
 			;
 }
 
-static void finish(struct session *session)
+int record_run(const struct record_options *options)
 {
-	uint64_t words[2] = { __rdtsc(), session->tail_missing }, lost = session->lost;
-
-	recording_flush(session->writer);
-	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
-	fprintf(stderr, "kmem: %lu events, %.1f MB, in %s\n", recording_events(session->writer),
-		(double)recording_bytes(session->writer) / 1e6, session->options->output);
-	if (lost)
-		say("%lu events were lost: the rings were full (--ring makes them larger, --full=wait "
-		    "lets the program wait)",
-		    lost);
-	if (session->tail_missing)
-		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
-	if (session->stacks_lost)
-		say("%lu samples have no call stack but their call site: they came faster than stacks "
-		    "could be taken (a larger --sample makes fewer)",
-		    session->stacks_lost);
-	if (!session->attached)
-		say("nothing was recorded: the program did not run the library (static and setuid programs "
-		    "ignore LD_PRELOAD), or called _exit() at once");
-	recording_close(session->writer);
-}
-
-static int run(const struct options *options)
-{
-	struct session session = { .options = options, .target.mem = -1 };
+	struct session session = { .options = options,
+				   .interrupted = &interrupted,
+				   .target.mem = -1 };
 	pid_t pid = options->pid;
 	int status = 0;
 
@@ -543,18 +241,18 @@ static int run(const struct options *options)
 	signal(SIGQUIT, on_interrupt);
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	session.ns_per_tick = calibrate(); /* before: it takes a while */
+	session_calibrate(&session); /* before: it takes a while */
 	if (options->program)
 		session.target.pid = pid = program = start_program(options);
 	running = &session;
 	atexit(let_go);
-	write_info(&session);
+	session_start(&session);
 	if (options->program)
 		record_program(&session, pid, &status);
 	else
 		record_process(&session, pid);
 	running = NULL;
-	finish(&session);
+	session_finish(&session);
 	if (WIFSIGNALED(status)) {
 		say("the program was killed by signal %d (%s)", WTERMSIG(status),
 		    strsignal(WTERMSIG(status)));
@@ -586,7 +284,7 @@ static const struct argp_option argp_options[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	struct options *options = state->input;
+	struct record_options *options = state->input;
 
 	switch (key) {
 	case 'o':
@@ -656,15 +354,15 @@ int command_record(int argc, char **argv)
 		NULL,
 		NULL
 	};
-	struct options options = {
+	struct record_options options = {
 		.output = RECORDING_DEFAULT,
 		.mode = TRACE_ALL,
-		.sample_bytes = SAMPLE_BYTES,
-		.ring_events = RING_EVENTS,
+		.sample_bytes = RECORD_SAMPLE_BYTES,
+		.ring_events = RECORD_RING_EVENTS,
 	};
 
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &options);
 	if (!options.full_given)
 		options.full = options.program ? TRACE_WAIT : TRACE_DROP;
-	return run(&options);
+	return record_run(&options);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CACHES_MAX 1000000 /* a longer list is a ring */
+#define CACHES_MAX 65536 /* as many as there are ids */
 
 bool remote_layout_fits(const struct target *target)
 {
@@ -24,6 +24,7 @@ int remote_caches(const struct target *target,
 		  bool (*visit)(const struct kmem_cache *cache, uint64_t address, void *arg),
 		  void *arg)
 {
+	struct list_watch watch = { 0 };
 	uint64_t address;
 
 	if (target_read(target, target->state.caches, &address, sizeof(address)) != 0)
@@ -31,14 +32,23 @@ int remote_caches(const struct target *target,
 	for (int i = 0; address && i < CACHES_MAX; i++) {
 		struct kmem_cache cache;
 
-		if (target_read(target, address, &cache, sizeof(cache)) != 0)
+		if (list_is_ring(&watch, address) ||
+		    target_read(target, address, &cache, sizeof(cache)) != 0)
 			return -1;
 		cache.name[sizeof(cache.name) - 1] = 0;
+		remote_clean(cache.name);
 		if (!visit(&cache, address, arg))
 			break;
 		address = (uintptr_t)cache.next;
 	}
 	return 0;
+}
+
+void remote_clean(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
 }
 
 int remote_places(const struct target *target, struct trace_places *places)
@@ -55,12 +65,10 @@ const char *remote_string(const struct target *target, uint64_t address, char *b
 {
 	size_t n = 0;
 
-	while (n < size - 1 && target_read(target, address + n, &buf[n], 1) == 0 && buf[n]) {
-		if (buf[n] < ' ' || buf[n] > '~')
-			buf[n] = '?';
+	while (n < size - 1 && target_read(target, address + n, &buf[n], 1) == 0 && buf[n])
 		n++;
-	}
 	buf[n] = 0;
+	remote_clean(buf);
 	if (!n)
 		snprintf(buf, size, "?");
 	return buf;

@@ -4,10 +4,11 @@
  *
  * Read while it works, from the addresses that it notes of itself (struct trace_places), so numbers that change meanwhile may
  * disagree, and a list may be another one by the time its end is read. So nothing that comes from there is believed: every list and
- * loop is bounded, every size compared with what it can be, every address only read through the system. What does not
- * fit is left out. Where that is not good enough, stop the process before (freeze.h).
+ * loop is bounded, every size compared with what it can be, every address only read through the system, text cleaned of what
+ * a terminal might obey. What does not fit is left out. A damaged or hostile process costs as much work as it has memory, at
+ * most. Where that is not good enough, stop the process before (freeze.h).
  *
- * Calls return 0, or -1: the process is gone. They say nothing.
+ * Calls return 0, or -1: the process is gone, or what is there makes no sense. They say nothing.
  */
 #ifndef KMEM_REMOTE_H
 #define KMEM_REMOTE_H
@@ -15,6 +16,29 @@
 #include "slab/kmem_cache.h"
 #include "target.h"
 #include "vmalloc/vmap_area.h"
+
+/*
+ * Has a list come back to where it was? Zeroed, and asked with the address of each of its links: a ring is found
+ * before it has been gone around three times (Brent's way).
+ */
+struct list_watch {
+	uint64_t mark, steps, next_mark;
+};
+
+static inline bool list_is_ring(struct list_watch *watch, uint64_t address)
+{
+	if (address == watch->mark)
+		return true;
+	if (watch->steps++ == watch->next_mark) {
+		watch->mark = address;
+		watch->next_mark = watch->next_mark * 2 + 1;
+		watch->steps = 0;
+	}
+	return false;
+}
+
+/* What can't be printed becomes '?'. */
+void remote_clean(char *text);
 
 /* Each cache that ever was, oldest last; `cache` is a copy, `address` where it is. Stops when visit says false. */
 int remote_caches(const struct target *target,

@@ -4,7 +4,8 @@
  *
  * The ranges tile the window, and the table has a true entry for the first page of each (src/vmalloc/vmap_area.c): so the walk
  * goes from one to the next. An entry that was just changed points to a struct with another address; it is read again,
- * and if that does not help the walk goes on with the next page whose entry is true.
+ * and if that does not help the walk goes on with the next page whose entry is true. A window that is larger than its table has
+ * entries for, or is outside of user space, is refused: so the walk is as long as the table at most.
  */
 #include "remote.h"
 
@@ -14,6 +15,9 @@
 #include <unistd.h>
 
 #define TRIES 3
+#define LEAVES_MAX (1UL << 16)
+#define LEAF_ENTRIES_MAX (1UL << 20)
+#define ADDRESS_MAX (1UL << 47)
 #define BATCH 512UL /* entries read at once in search of a true one */
 
 struct table {
@@ -42,8 +46,12 @@ static uint64_t leaf_of(struct table *table, uint64_t addr)
 static bool is_range(const struct table *table, const struct vmap_area *area, uint64_t addr,
 		     uint64_t top)
 {
-	return area->addr == addr && area->span >= table->page && area->span % table->page == 0 &&
-	       area->span <= top - addr;
+	uint8_t zeroed;
+
+	/* it is read as a truth value, which must be 0 or 1 */
+	memcpy(&zeroed, &area->zeroed, 1);
+	return zeroed <= 1 && area->addr == addr && area->span >= table->page &&
+	       area->span % table->page == 0 && area->span <= top - addr;
 }
 
 static bool find(struct table *table, uint64_t addr, uint64_t top, struct vmap_area *area)
@@ -87,6 +95,15 @@ static uint64_t skip(struct table *table, uint64_t addr, uint64_t top)
 	return top;
 }
 
+static bool makes_sense(const struct table *table, uint64_t top)
+{
+	uint64_t leaves = table->places->nr_leaves, entries = table->per_leaf;
+
+	return entries && entries <= LEAF_ENTRIES_MAX && leaves <= LEAVES_MAX &&
+	       table->base % table->page == 0 && top % table->page == 0 && table->base <= top &&
+	       top <= ADDRESS_MAX && top - table->base <= leaves * entries * table->page;
+}
+
 int remote_areas(const struct target *target, const struct trace_places *places,
 		 bool (*visit)(const struct vmap_area *area, void *arg), void *arg)
 {
@@ -95,8 +112,8 @@ int remote_areas(const struct target *target, const struct trace_places *places,
 
 	table.page = (uint64_t)sysconf(_SC_PAGESIZE);
 	table.per_leaf = places->leaf_bytes / sizeof(uint64_t);
-	if (!table.per_leaf || remote_size(target, places->vmap_base, &table.base) != 0 ||
-	    remote_size(target, places->vmap_top, &top) != 0)
+	if (remote_size(target, places->vmap_base, &table.base) != 0 ||
+	    remote_size(target, places->vmap_top, &top) != 0 || !makes_sense(&table, top))
 		return -1;
 	for (uint64_t addr = table.base; addr < top;) {
 		struct vmap_area area;

@@ -12,11 +12,13 @@
 #define SLOTS offsetof(struct slab_sheaf, slots)
 #define BARN_LIST_MAX 256
 #define DEFERRED_MAX 65536
+#define LISTED_MAX (1U << 18) /* sheaves on lists, of all caches */
 
 struct walk {
 	const struct target *target;
 	void (*visit)(unsigned slot, const uint64_t *objects, size_t count, void *arg);
 	void *arg;
+	unsigned listed; /* sheaves on lists so far */
 };
 
 static unsigned capacity_of(const struct kmem_cache *cache)
@@ -60,14 +62,17 @@ static void walk_sheaf(const struct walk *walk, unsigned slot, uint64_t sheaf, s
 		walk->visit(slot, words, count, walk->arg);
 }
 
-static void walk_list(const struct walk *walk, const struct kmem_cache *cache, unsigned slot,
+static void walk_list(struct walk *walk, const struct kmem_cache *cache, unsigned slot,
 		      uint64_t sheaf, unsigned max)
 {
-	for (unsigned i = 0; sheaf && i < max; i++) {
+	struct list_watch watch = { 0 };
+
+	for (unsigned i = 0; sheaf && i < max && walk->listed < LISTED_MAX; i++, walk->listed++) {
 		struct slab_sheaf head;
 		uint64_t count;
 
-		if (target_read(walk->target, sheaf, &head, sizeof(head)) != 0)
+		if (list_is_ring(&watch, sheaf) ||
+		    target_read(walk->target, sheaf, &head, sizeof(head)) != 0)
 			return;
 		count = ((uint64_t)(uintptr_t)head.top - sheaf - SLOTS) / sizeof(uint64_t) - 1;
 		if (count <= capacity_of(cache))
@@ -96,7 +101,7 @@ int remote_sheaves(const struct target *target, const struct trace_places *place
 {
 	static struct kmem_cache caches[KMEM_CACHES_MAX];
 	static uint64_t offsets[RSEQ_NR_CPUS], area[PERCPU_WORDS];
-	const struct walk walk = { target, visit, arg };
+	struct walk walk = { target, visit, arg, 0 };
 	uint32_t nr;
 
 	if (target_read(target, places->kmem_caches, caches, sizeof(caches)) != 0 ||

@@ -5,6 +5,15 @@
  * Each ring is in order by itself. A pass reads the clock, then every ring up to its head: an event that is older than the
  * clock was then, and is not there yet, is in the hands of a thread between its time stamp and its commit, a
  * few instructions. So all that is older than the clock less SLACK can be merged and passed on; the rest waits for the next pass.
+ *
+ * A pass takes so much of each ring that what waits here is HELD_EVENTS in all. What is newer than the last event taken of a ring that
+ * has more waits too, so that the order is kept.
+ *
+ * Nothing that is read is believed. A head that is further than a ring is large means that events were overwritten; a time that goes
+ * back or is still to come is made the nearest that is possible; an event of no known kind is lost. So whatever a process writes
+ * there, memory is bounded, each pass ends, and what waits is passed on.
+ *
+ * Each pass beats (format.h), so that the process knows that somebody reads.
  */
 #include "rings.h"
 
@@ -16,6 +25,8 @@
 
 #define SLACK 2000000UL /* of the time stamp counter: about a millisecond */
 #define PASS_EVENTS 65536UL
+#define HELD_EVENTS (8UL << 20) /* 256 MB */
+#define RING_EVENTS_MAX (1U << 24)
 
 const char *event_name(unsigned type)
 {
@@ -29,19 +40,23 @@ const char *event_name(unsigned type)
 }
 
 struct ring {
-	uint64_t address; /* in the process */
-	uint64_t tail;	  /* events taken */
-	uint64_t lost_before;
-	uint64_t lost;
-	uint64_t *words; /* taken and not passed on: [first, count) events */
+	uint64_t address;      /* in the process */
+	uint64_t tail;	       /* events taken */
+	uint64_t lost_before;  /* of the process' count */
+	uint64_t lost, spoilt; /* spoilt: that were taken and make no sense */
+	uint64_t last;	       /* time of the last event taken */
+	uint64_t *words;       /* taken and not passed on: [first, count) events */
 	size_t first, count, room;
 	uint16_t cpu;
+	bool whole; /* nothing was left there by this pass */
 };
 
 struct rings {
 	struct target *target;
 	struct ring *ring;
+	bool known[TRACE_NR_RINGS]; /* by the library's number */
 	size_t nr_rings, room;
+	bool damaged;  /* said so: nothing is taken any more */
 	bool skip_old; /* what is in rings that are found now is an earlier reader's */
 	uint64_t lost_before;
 	uint32_t gfp[TRACE_GFPS];
@@ -68,25 +83,20 @@ static int set_limit(struct rings *rings, struct ring *ring)
 			    &limit, sizeof(limit));
 }
 
-static bool is_known(const struct rings *rings, uint64_t address)
-{
-	for (size_t i = 0; i < rings->nr_rings; i++)
-		if (rings->ring[i].address == address)
-			return true;
-	return false;
-}
-
 /* Rings that have come since. */
 static int find_rings(struct rings *rings)
 {
 	const struct trace_control *state = &rings->target->state;
 	uint64_t table[TRACE_NR_RINGS];
 
-	if (!state->nr_rings)
+	if (!state->nr_rings && !rings->nr_rings)
 		return 0;
-	if (state->nr_rings > TRACE_NR_RINGS || state->ring_events > 1U << 24 ||
-	    state->ring_events & (state->ring_events - 1)) {
-		say("process %d: its rings make no sense: it is damaged", rings->target->pid);
+	if (state->nr_rings > TRACE_NR_RINGS || !state->ring_events ||
+	    state->ring_events > RING_EVENTS_MAX || state->ring_events & (state->ring_events - 1)) {
+		if (!rings->damaged)
+			say("process %d: its rings make no sense: it is damaged",
+			    rings->target->pid);
+		rings->damaged = true;
 		return -1;
 	}
 	if (target_read(rings->target, state->rings, table, state->nr_rings * sizeof(*table)) != 0)
@@ -95,11 +105,14 @@ static int find_rings(struct rings *rings)
 		struct trace_ring header;
 		struct ring *ring;
 
-		if (!table[i] || is_known(rings, state->base + table[i]))
+		if (!table[i] || rings->known[i])
 			continue;
+		rings->known[i] = true;
 		if (rings->nr_rings == rings->room) {
-			rings->room = rings->room * 2 + 8;
-			rings->ring = xrealloc(rings->ring, rings->room * sizeof(*rings->ring));
+			size_t room = rings->room * 2 + 8;
+
+			rings->ring = xrealloc(rings->ring, room * sizeof(*rings->ring));
+			rings->room = room;
 		}
 		ring = &rings->ring[rings->nr_rings++];
 		*ring = (struct ring){ .address = state->base + table[i], .cpu = (uint16_t)i };
@@ -137,17 +150,19 @@ static int read_events(struct rings *rings, struct ring *ring, uint64_t from, si
 	uint64_t events = ring->address + TRACE_RING_HEADER;
 	uint64_t *words;
 
-	if (ring->first && ring->first == ring->count)
-		ring->first = ring->count = 0;
-	if (ring->first > 4 * PASS_EVENTS) {
+	/* what is moved is no more than what was passed on since */
+	if (ring->first && ring->first * 2 >= ring->count) {
 		ring->count -= ring->first;
 		memmove(ring->words, ring->words + ring->first * TRACE_WORDS,
 			ring->count * TRACE_EVENT_BYTES);
 		ring->first = 0;
 	}
 	if (ring->count + n > ring->room) {
-		ring->room = (ring->count + n) * 2;
-		ring->words = xrealloc(ring->words, ring->room * TRACE_EVENT_BYTES);
+		size_t room = (ring->count + n) * 2;
+
+		/* in this order: who ends for lack of memory takes what is left before */
+		ring->words = xrealloc(ring->words, room * TRACE_EVENT_BYTES);
+		ring->room = room;
 	}
 	words = ring->words + ring->count * TRACE_WORDS;
 	if (target_read(rings->target, events + at * TRACE_EVENT_BYTES, words,
@@ -159,10 +174,10 @@ static int read_events(struct rings *rings, struct ring *ring, uint64_t from, si
 	return 0;
 }
 
-/* Was any of what was just read overwritten meanwhile? Then it is lost, and so is all before it. */
-static int drop_overwritten(struct rings *rings, struct ring *ring, size_t n)
+/* Was any of the *left events just read overwritten meanwhile? Then it is lost, and so is all before it. */
+static int drop_overwritten(struct rings *rings, struct ring *ring, size_t *left)
 {
-	uint64_t head, size = rings->target->state.ring_events, first = ring->tail - n;
+	uint64_t head, size = rings->target->state.ring_events, n = *left, first = ring->tail - n;
 
 	if (rings->target->state.want_full != TRACE_OVERWRITE)
 		return 0;
@@ -178,44 +193,82 @@ static int drop_overwritten(struct rings *rings, struct ring *ring, size_t n)
 			(n - gone) * TRACE_EVENT_BYTES);
 		ring->count -= gone;
 		ring->lost += gone;
+		*left -= gone;
 	}
 	return 0;
 }
 
-static long take_ring(struct rings *rings, struct ring *ring)
+/* Times as they can be: none before the last one, none that is still to come. */
+static void settle_times(struct ring *ring, size_t n)
+{
+	uint64_t *words = ring->words + (ring->count - n) * TRACE_WORDS, now = __rdtsc();
+
+	for (size_t i = 0; i < n; i++, words += TRACE_WORDS) {
+		if (words[0] < ring->last)
+			words[0] = ring->last;
+		else if (words[0] > now)
+			words[0] = now;
+		ring->last = words[0];
+	}
+}
+
+/* How many events may wait here, of each ring. */
+static uint64_t allowance(const struct rings *rings)
+{
+	return HELD_EVENTS / rings->nr_rings;
+}
+
+static uint64_t difference(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+/* What was lost before the head that was just read. */
+static void note_overwritten(struct rings *rings, struct ring *ring,
+			     const struct trace_ring *header)
 {
 	uint64_t size = rings->target->state.ring_events;
+
+	if (header->head > ring->tail && header->head - ring->tail > size) {
+		ring->lost += header->head - size - ring->tail;
+		ring->tail = header->head - size;
+	}
+	if (rings->target->state.want_full != TRACE_OVERWRITE)
+		ring->lost = difference(header->lost, ring->lost_before);
+}
+
+static long take_ring(struct rings *rings, struct ring *ring)
+{
 	struct trace_ring header;
+	uint64_t room = allowance(rings);
 	long taken = 0;
 
 	if (target_read(rings->target, ring->address, &header, sizeof(header)) != 0)
 		return -1;
-	if (rings->target->state.want_full == TRACE_OVERWRITE) {
-		if (header.head - ring->tail > size) {
-			ring->lost += header.head - size - ring->tail;
-			ring->tail = header.head - size;
-		}
-	} else {
-		ring->lost = header.lost - ring->lost_before;
-	}
+	note_overwritten(rings, ring, &header);
 	/* that of an earlier reader, or of a writer that overwrites: it is to see that somebody reads */
 	if (header.limit != wanted_limit(rings, ring) && set_limit(rings, ring) != 0)
 		return -1;
-	while (ring->tail < header.head) {
+	while (ring->tail < header.head && ring->count - ring->first < room) {
+		size_t left = room - (ring->count - ring->first);
 		size_t n = header.head - ring->tail < PASS_EVENTS ? header.head - ring->tail :
 								    PASS_EVENTS;
 
+		n = n < left ? n : left;
 		if (read_events(rings, ring, ring->tail, n) != 0)
 			return -1;
 		ring->tail += n;
 		taken += (long)n;
-		if (set_limit(rings, ring) != 0 || drop_overwritten(rings, ring, n) != 0)
+		if (set_limit(rings, ring) != 0 || drop_overwritten(rings, ring, &n) != 0)
 			return -1;
+		settle_times(ring, n);
 	}
+	ring->whole = ring->tail >= header.head;
 	return taken;
 }
 
-static void decode(const struct rings *rings, const struct ring *ring, struct event *event)
+/* False: it is none. */
+static bool decode(const struct rings *rings, const struct ring *ring, struct event *event)
 {
 	const uint64_t *words = ring->words + ring->first * TRACE_WORDS;
 
@@ -229,6 +282,7 @@ static void decode(const struct rings *rings, const struct ring *ring, struct ev
 	event->tid = (uint32_t)(words[3] >> TRACE_REQ_BITS);
 	event->cpu = ring->cpu;
 	event->stack = 0;
+	return event->type != TRACE_NONE && event->type < TRACE_NR_TYPES;
 }
 
 static uint64_t next_time(const struct ring *ring)
@@ -261,42 +315,86 @@ static void merge(struct rings *rings, uint64_t until, void (*take)(const struct
 		do {
 			struct event event;
 
-			decode(rings, oldest, &event);
+			bool sound = decode(rings, oldest, &event);
+
 			oldest->first++;
-			take(&event, arg);
+			if (sound)
+				take(&event, arg);
+			else
+				oldest->spoilt++;
 		} while (next_time(oldest) < second);
 	}
+}
+
+/* Take of each ring. How many events; -1: the process is gone. */
+static long take_rings(struct rings *rings)
+{
+	struct target *target = rings->target;
+	long taken = 0;
+
+	if (target_refresh(target) != 0 || target_beat(target) != 0 || find_rings(rings) != 0)
+		return -1;
+	for (size_t i = 0; i < rings->nr_rings; i++) {
+		long n = take_ring(rings, &rings->ring[i]);
+
+		if (n < 0)
+			return -1;
+		taken += n;
+	}
+	return taken;
+}
+
+/* Before which time nothing more comes. */
+static uint64_t certain_until(const struct rings *rings, uint64_t until)
+{
+	for (size_t i = 0; i < rings->nr_rings; i++) {
+		const struct ring *ring = &rings->ring[i];
+
+		/* what it has next may be of the same time: then it comes a little late */
+		if (!ring->whole && ring->last < until)
+			until = ring->last + 1;
+	}
+	return until;
+}
+
+static long collect(struct rings *rings, uint64_t until,
+		    void (*take)(const struct event *event, void *arg), void *arg)
+{
+	long taken = take_rings(rings);
+
+	/* after the events: their codes are in the table by now */
+	if (target_refresh(rings->target) == 0)
+		memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
+	merge(rings, taken < 0 ? UINT64_MAX : certain_until(rings, until), take, arg);
+	return taken;
 }
 
 long rings_collect(struct rings *rings, bool last,
 		   void (*take)(const struct event *event, void *arg), void *arg)
 {
-	uint64_t now = __rdtsc();
-	bool gone = false;
-	long taken = 0;
+	long taken;
 
-	if (target_refresh(rings->target) != 0 || find_rings(rings) != 0)
-		gone = true;
-	for (size_t i = 0; !gone && i < rings->nr_rings; i++) {
-		long n = take_ring(rings, &rings->ring[i]);
-
-		if (n < 0)
-			gone = true;
-		else
-			taken += n;
+	if (!last)
+		return collect(rings, __rdtsc() - SLACK, take, arg);
+	/* what full rings hold; a process that was told to stop, and does not, need not be heard to its end */
+	for (uint64_t sum = 0;; sum += (uint64_t)taken) {
+		taken = collect(rings, UINT64_MAX, take, arg);
+		if (taken <= 0 ||
+		    sum > rings->nr_rings * (uint64_t)rings->target->state.ring_events)
+			return taken;
 	}
-	/* after the events: their codes are in the table by now */
-	if (target_refresh(rings->target) == 0)
-		memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
-	merge(rings, last || gone ? UINT64_MAX : now - SLACK, take, arg);
-	return gone ? -1 : taken;
+}
+
+bool rings_are_damaged(const struct rings *rings)
+{
+	return rings->damaged;
 }
 
 uint64_t rings_lost(const struct rings *rings)
 {
-	uint64_t lost = rings->target->state.lost - rings->lost_before;
+	uint64_t lost = difference(rings->target->state.lost, rings->lost_before);
 
 	for (size_t i = 0; i < rings->nr_rings; i++)
-		lost += rings->ring[i].lost;
+		lost += rings->ring[i].lost + rings->ring[i].spoilt;
 	return lost;
 }

@@ -14,11 +14,13 @@ void rings_close(struct rings *rings);
 
 /*
  * Take what is there and pass on what is certain to be in order: all that is older than this call, less a moment. `last`: all that
- * there is. Returns how many events were taken; -1: the process is gone, and what it had left is lost.
+ * there is. Returns how many events were taken; -1: the process is gone, or damaged, and what it had left is lost.
  */
 long rings_collect(struct rings *rings, bool last,
 		   void (*take)(const struct event *event, void *arg), void *arg);
-/* Events that the process could not write since rings_open(). */
+/* Did they make no sense? Then that was said. */
+bool rings_are_damaged(const struct rings *rings);
+/* Events that the process could not write since rings_open(), and those that were none. */
 uint64_t rings_lost(const struct rings *rings);
 
 #endif

@@ -403,7 +403,8 @@ bool scan_process(struct process *process, struct scan_result *result)
 	free(scan.marked);
 	free(scan.grey);
 	free(scan.buffer);
-	qsort(result->leak, result->count, sizeof(*result->leak), by_address);
+	if (result->count)
+		qsort(result->leak, result->count, sizeof(*result->leak), by_address);
 	return done;
 }
 

@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stat.c - `kmem stat`: totals of a recording in the shape of `perf kmem stat`.
+ * stat.c - `kmem stat`: totals of a recording in the shape of `perf kmem stat`, or of a process for a while.
  *
  * Hit is the number of allocations, Ping-pong that of objects that were freed on another CPU, Frag the share of
  * what was allocated that nobody asked for.
+ *
+ * A process is recorded, as `kmem record -p` does it, into a file without a name, which is read when that has ended. What the process
+ * had allocated before is not known: frees of that are counted, and are in no table.
  */
 #include "commands.h"
 #include "json.h"
+#include "record.h"
 #include "say.h"
 #include "view.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #define WIDTH 34
+#define PASSING_BYTES (1UL << 30) /* of the file of a process, or half of the room that there is */
 
 enum key { KEY_FRAG, KEY_HIT, KEY_BYTES, KEY_PINGPONG };
 
@@ -25,7 +37,13 @@ struct options {
 	enum key key;
 	size_t lines;
 	bool raw;
+	/* of a process */
+	pid_t pid; /* 0: a recording */
+	double seconds;
+	uint64_t sample_bytes; /* 0: every call */
 };
+
+enum { KEY_FOR = 850, KEY_SAMPLE };
 
 static enum key sort_key;
 
@@ -172,6 +190,8 @@ static void print_json(struct options *options)
 	struct site **sites = view_sites(&options->view, compare, &count);
 
 	json_object_object_add(root, "total", json_tally(&model->sum));
+	json_add(root, "unknown_frees", (double)model->unknown_frees);
+	json_add(root, "lost", (double)recording_lost(options->view.reader));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
 		json_object_array_add(list, row_json(&options->view, sites[i]));
 	json_object_object_add(root, "sites", list);
@@ -189,6 +209,106 @@ static void print_text(struct options *options)
 	print_sizes(&options->view.model);
 	print_lifetimes(&options->view.model);
 	print_summary(&options->view.model.sum);
+}
+
+/* A file without a name, to be opened by what is written to `path`. */
+static int open_unnamed(char path[PATH_MAX])
+{
+	const char *folder = getenv("TMPDIR");
+	int fd;
+
+	snprintf(path, PATH_MAX, "%s/kmem-XXXXXX", folder && *folder ? folder : "/tmp");
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return say("%s can't be written: %s", path, strerror(errno));
+	unlink(path);
+	snprintf(path, PATH_MAX, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static uint64_t passing_bytes(int fd)
+{
+	struct statvfs room;
+	uint64_t half;
+
+	if (fstatvfs(fd, &room) != 0)
+		return PASSING_BYTES;
+	half = (uint64_t)room.f_bavail * room.f_bsize / 2;
+	return half < PASSING_BYTES ? half + 1 : PASSING_BYTES;
+}
+
+/* Record the process for a while; view->path is where, then. False: said why not. */
+static bool record_process(struct options *options)
+{
+	static char path[PATH_MAX];
+	struct record_options record = {
+		.pid = options->pid,
+		.mode = options->sample_bytes ? TRACE_SAMPLE : TRACE_ALL,
+		.full = TRACE_DROP,
+		.sample_bytes = options->sample_bytes ? options->sample_bytes : RECORD_SAMPLE_BYTES,
+		.ring_events = RECORD_RING_EVENTS,
+		.seconds = options->seconds,
+		.passing = true,
+	};
+	char size[32];
+	struct stat stat;
+	int fd = open_unnamed(path);
+
+	if (fd < 0)
+		return false;
+	record.output = options->view.path = path;
+	record.max_bytes = passing_bytes(fd);
+	if (!options->seconds && isatty(STDERR_FILENO))
+		say("taking the events of process %d: Ctrl-C ends that", options->pid);
+	if (record_run(&record) != 0)
+		return false;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGQUIT, SIG_DFL);
+	if (fstat(fd, &stat) == 0 && (uint64_t)stat.st_size > record.max_bytes)
+		say("the events filled %s: what came after that is not counted (--sample takes fewer)",
+		    human_bytes((double)record.max_bytes, size));
+	return true;
+}
+
+static void note_unknown(const struct view *view)
+{
+	if (view->model.unknown_frees)
+		say("%lu objects were freed that had been allocated before, or whose allocation was lost: "
+		    "no table counts them",
+		    view->model.unknown_frees);
+}
+
+static error_t parse_process(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case KEY_FOR:
+		options->seconds = strtod(arg, &arg);
+		if (*arg || !(options->seconds > 0))
+			argp_error(state, "--for wants seconds");
+		break;
+	case KEY_SAMPLE:
+		options->sample_bytes = RECORD_SAMPLE_BYTES;
+		if (arg)
+			options->sample_bytes = option_number(state, "--sample", arg, 1, 1UL << 40);
+		break;
+	case ARGP_KEY_ARG:
+		if (state->arg_num || arg[strspn(arg, "0123456789")])
+			return ARGP_ERR_UNKNOWN;
+		options->pid = (pid_t)option_number(state, "PID", arg, 1, INT_MAX);
+		break;
+	case ARGP_KEY_END:
+		if (options->pid && options->view.path)
+			argp_error(state, "a PID or a FILE, not both");
+		if (!options->pid && (options->seconds > 0 || options->sample_bytes))
+			argp_error(state, "--for and --sample go with a PID");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -213,7 +333,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->raw = true;
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_process(key, arg, state);
 	}
 	return 0;
 }
@@ -224,14 +344,19 @@ int command_stat(int argc, char **argv)
 		{ "sort", 's', "KEY", 0, "bytes (default), frag, hit or pingpong", 1 },
 		{ "line", 'l', "N", 0, "so many call sites (default 40, 0: all)", 1 },
 		{ "raw-ip", 'r', NULL, 0, "addresses instead of names", 1 },
+		{ "for", KEY_FOR, "SECONDS", 0,
+		  "of a process: so long; else until Ctrl-C, or until it ends", 2 },
+		{ "sample", KEY_SAMPLE, "BYTES", OPTION_ARG_OPTIONAL,
+		  "of a process: one allocation in so many bytes on average (default 512K)", 2 },
 		{ 0 },
 	};
 	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };
 	static const struct argp argp = {
 		argp_options,
 		parse,
-		"[FILE]",
-		"Show a recording's totals, by call site, size and lifetime, as perf kmem stat does.",
+		"[FILE]\nPID",
+		"Show the totals of a recording, or of a process for a while, by call site, size and "
+		"lifetime, as perf kmem stat does.",
 		children,
 		NULL,
 		NULL
@@ -240,6 +365,8 @@ int command_stat(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
 	setlocale(LC_NUMERIC, "");
+	if (options.pid && !record_process(&options))
+		return 1;
 	if (!view_load(&options.view))
 		return 1;
 	sort_key = options.key;
@@ -248,6 +375,8 @@ int command_stat(int argc, char **argv)
 	else
 		print_text(&options);
 	view_notes(&options.view);
+	if (options.pid)
+		note_unknown(&options.view);
 	view_free(&options.view);
 	return 0;
 }

@@ -38,11 +38,22 @@ static bool status_read(struct status *status)
 	       remote_count(target, places, &status->counts) == 0;
 }
 
+static const char *mode_name(uint32_t mode)
+{
+	return mode_names[mode < sizeof(mode_names) / sizeof(*mode_names) ? mode : TRACE_OFF];
+}
+
 static const char *tracing(const struct status *status)
 {
-	return mode_names[status->process.target.state.mode < 3 ?
-				  status->process.target.state.mode :
-				  0];
+	return mode_name(status->process.target.state.mode);
+}
+
+/* What will be traced from the next call on. */
+static const char *tracing_wanted(const struct status *status)
+{
+	const struct trace_control *state = &status->process.target.state;
+
+	return mode_name(state->generation == state->applied ? state->mode : state->want_mode);
 }
 
 /* The value of a parameter in words, if it is not the default. */
@@ -118,7 +129,11 @@ static void print_text(const struct status *status)
 		printf("build-id:     %s\n", status->library.build_id);
 	printf("mode:         %s (%s); %u per-CPU areas\n", status->mode, status->reason,
 	       status->counts.nr_cpus);
-	printf("tracing:      %s\n", tracing(status));
+	if (strcmp(tracing(status), tracing_wanted(status)) != 0)
+		printf("tracing:      %s; %s from its next call on\n", tracing(status),
+		       tracing_wanted(status));
+	else
+		printf("tracing:      %s\n", tracing(status));
 	if (state->nr_rings)
 		printf("rings:        %lu, of %u events each\n", state->nr_rings,
 		       state->ring_events);
@@ -174,6 +189,7 @@ static void print_json(const struct status *status)
 	json_add_string(root, "mode", status->mode);
 	json_add_string(root, "mode_reason", status->reason);
 	json_add_string(root, "tracing", tracing(status));
+	json_add_string(root, "tracing_wanted", tracing_wanted(status));
 	json_add_number(root, "rings", status->process.target.state.nr_rings);
 	json_object_object_add(root, "parameters", params_json(status));
 	add_counts(root, &status->counts);

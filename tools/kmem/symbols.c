@@ -10,6 +10,7 @@
  */
 #include "symbols.h"
 
+#include "images.h"
 #include "say.h"
 
 #include <dlfcn.h>
@@ -37,11 +38,23 @@ struct symbols {
 	size_t nr_names;
 };
 
+/* libdwfl's own for processes, and before it what is kept of a file that is gone. */
+static int find_elf(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr base,
+		    char **file, Elf **elf)
+{
+	int fd = images_open(name);
+
+	if (fd < 0)
+		return dwfl_linux_proc_find_elf(module, data, name, base, file, elf);
+	*file = xstrdup(name);
+	return fd;
+}
+
 struct symbols *symbols_open(const char *maps)
 {
 	static char *debuginfo_path;
 	static const Dwfl_Callbacks callbacks = {
-		.find_elf = dwfl_linux_proc_find_elf,
+		.find_elf = find_elf,
 		.find_debuginfo = dwfl_standard_find_debuginfo,
 		.debuginfo_path = &debuginfo_path,
 	};

@@ -14,10 +14,12 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libelf.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SYMBOL "libkmalloc_trace"
@@ -26,13 +28,13 @@
 static uint64_t symbol_in_section(Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
 {
 	Elf_Data *data = elf_getdata(section, NULL);
-	size_t count = header->sh_entsize ? header->sh_size / header->sh_entsize : 0;
+	GElf_Sym symbol;
 
-	for (size_t i = 0; data && i < count; i++) {
-		GElf_Sym symbol;
+	/* NULL behind the last one */
+	for (int i = 0; data && i < INT_MAX && gelf_getsym(data, i, &symbol); i++) {
 		const char *name;
 
-		if (!gelf_getsym(data, (int)i, &symbol) || symbol.st_shndx == SHN_UNDEF)
+		if (symbol.st_shndx == SHN_UNDEF)
 			continue;
 		name = elf_strptr(elf, header->sh_link, symbol.st_name);
 		if (name && !strcmp(name, SYMBOL))
@@ -82,6 +84,22 @@ struct mapping {
 	char path[4096];
 };
 
+/* A file that may be anybody's: devices and FIFOs are left alone, as to open one may do something, or take for ever. */
+static int open_regular(const char *name)
+{
+	struct stat stat;
+	char self[64];
+	int path = open(name, O_PATH | O_CLOEXEC), fd = -1;
+
+	if (path < 0)
+		return -1;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+	if (fstat(path, &stat) == 0 && S_ISREG(stat.st_mode))
+		fd = open(self, O_RDONLY | O_CLOEXEC);
+	close(path);
+	return fd;
+}
+
 /* Where the symbol is in the process, if this mapping is of a file that has it; 0: no. */
 static uint64_t control_in(pid_t pid, const struct mapping *mapping)
 {
@@ -92,14 +110,15 @@ static uint64_t control_in(pid_t pid, const struct mapping *mapping)
 
 	snprintf(name, sizeof(name), "/proc/%d/map_files/%lx-%lx", pid, mapping->start,
 		 mapping->end);
-	fd = open(name, O_RDONLY | O_CLOEXEC);
+	fd = open_regular(name);
 	if (fd < 0) {
 		snprintf(name, sizeof(name), "/proc/%d/root%s", pid, mapping->path);
-		fd = open(name, O_RDONLY | O_CLOEXEC);
+		fd = open_regular(name);
 	}
 	if (fd < 0)
 		return 0;
-	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+	/* not mapped: the process might cut it off meanwhile */
+	elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (elf && elf_kind(elf) == ELF_K_ELF && (value = symbol_in(elf)) != 0 &&
 	    bias_of(elf, mapping->start, mapping->offset, &bias))
 		address = value + bias;
@@ -229,6 +248,10 @@ int target_divert(struct target *target)
 	uint64_t left = target->state.nr_hit, at = target->state.hit_table;
 	uint8_t divert;
 
+	if (left > TRACE_NR_CPUS) {
+		errno = EINVAL;
+		return -1;
+	}
 	/* it may have been taken back by a call that had not seen the wish */
 	if (target_read(target, target->state.divert, &divert, 1) != 0)
 		return -1;
@@ -257,8 +280,9 @@ int target_trace(struct target *target, const struct target_wish *wish)
 {
 	uint8_t divert = 1; /* until it has seen the wish, even if that is to trace no more */
 
-	/* to end leaves the rest as it is: listeners to probes sample by it */
-	if (target_refresh(target) != 0 ||
+	/* the beat first: who is about to give up the last reader does not then. To end leaves the rest as it is: listeners
+	 * to probes sample by it */
+	if (target_refresh(target) != 0 || target_beat(target) != 0 ||
 	    (wish->mode != TRACE_OFF &&
 	     (TARGET_WRITE_FIELD(target, want_full, wish->full) != 0 ||
 	      TARGET_WRITE_FIELD(target, want_sample_bytes, wish->sample_bytes) != 0 ||
@@ -270,6 +294,11 @@ int target_trace(struct target *target, const struct target_wish *wish)
 		return -1;
 	/* last: who sees it may take the divert back */
 	return TARGET_WRITE_FIELD(target, generation, target->state.generation + 1);
+}
+
+int target_beat(struct target *target)
+{
+	return TARGET_WRITE_FIELD(target, beat, target->state.beat + 1);
 }
 
 int target_pause(struct target *target)

@@ -4,12 +4,13 @@
  *
  * What is live is read from outside and costs the process nothing. Allocations and frees are not counted by it: --events switches
  * tracing on for as long as this runs, dropping what comes too fast, and off again however this ends: by a key, a signal, an
- * error, or the end of its output. (If it is killed outright, the process ends the tracing by itself when its rings
- * have been full for some seconds.)
+ * error, or the end of its output. (If it is killed outright, the process ends the tracing by itself, when it has heard nothing of it
+ * for half a minute.)
  */
 #include "top.h"
 
 #include "commands.h"
+#include "images.h"
 #include "rings.h"
 #include "say.h"
 
@@ -123,6 +124,7 @@ static void read_names(void)
 	char *maps = read_maps(top->process.pid);
 	FILE *file;
 
+	images_keep(top->process.pid, maps);
 	top->symbols = symbols_open(maps);
 	free(maps);
 	remote_string(&top->process.target, top->process.places.mode_name, top->mode,
@@ -132,6 +134,7 @@ static void read_names(void)
 	if (!file || !fgets(top->comm, sizeof(top->comm), file))
 		strcpy(top->comm, "?");
 	top->comm[strcspn(top->comm, "\n")] = 0;
+	remote_clean(top->comm);
 	if (file)
 		fclose(file);
 }
@@ -269,6 +272,15 @@ static enum outcome loop(const struct options *options)
 	}
 }
 
+/* Or it is damaged. Returns the exit status. */
+static int top_ended(void)
+{
+	if (target_refresh(&top->process.target) == 0)
+		return process_gone(&top->process);
+	say("process %d has ended", top->process.pid);
+	return 0;
+}
+
 static int run(const struct options *options)
 {
 	enum outcome outcome;
@@ -293,7 +305,7 @@ static int run(const struct options *options)
 	outcome = loop(options);
 	restore();
 	if (outcome == GONE)
-		say("process %d has ended", top->process.pid);
+		return top_ended();
 	return 0;
 }
 

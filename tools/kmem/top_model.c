@@ -70,9 +70,12 @@ static void add_areas(struct top *top)
 
 static const struct top_row *row_before(const struct top *top, const struct top_row *row)
 {
-	for (size_t i = 0; i < top->before.count; i++)
-		if (top->before.row[i].address == row->address)
-			return &top->before.row[i];
+	/* it is where it was, or not far from there */
+	size_t count = top->before.count, at = (size_t)(row - top->now.row);
+
+	for (size_t i = 0; i < count; i++)
+		if (top->before.row[(at + i) % count].address == row->address)
+			return &top->before.row[(at + i) % count];
 	return NULL;
 }
 

@@ -323,6 +323,10 @@ static void ring_that_drops_ends_the_tracing_too(void)
 		put(i);
 	CHECK(!is_off());
 	sleep_ms(100);
+	/* it may have been stopped for so long, and its reader with it */
+	put(EVENTS);
+	CHECK(!is_off());
+	sleep_ms(20);
 	put(EVENTS);
 	CHECK(is_off());
 }
@@ -343,7 +347,84 @@ static void ring_that_overwrites_ends_the_tracing_too(void)
 	sleep_ms(100);
 	for (uint64_t i = 0; i <= 2 * EVENTS; i++)
 		put(i);
+	CHECK(!is_off());
+	sleep_ms(20);
+	for (uint64_t i = 0; i <= 2 * EVENTS; i++)
+		put(i);
 	CHECK(is_off());
+}
+
+/* A reader that was stopped together with the program goes on a moment after it. */
+static void reader_that_goes_on_is_a_reader(void)
+{
+	start(TRACE_DROP);
+	trace_give_up_ms = 80;
+	for (uint64_t i = 0; i <= EVENTS; i++)
+		put(i);
+	for (int i = 0; i < 3; i++) {
+		sleep_ms(150);
+		put(0);
+		the_ring()->limit += 1;
+		put(0);
+		put(0);
+		CHECK(!is_off());
+	}
+}
+
+static void look(unsigned times)
+{
+	while (times--)
+		trace_poll(GFP_ATOMIC);
+}
+
+/* Rings never fill, so nothing but its beat tells of it. */
+static void silent_reader_ends_the_tracing(enum trace_mode mode, unsigned times)
+{
+	start(TRACE_DROP);
+	want(mode, TRACE_DROP);
+	percpu_divert(PERCPU_DIVERT_TRACE, true);
+	trace_silent_ms = 50;
+	look(times);
+	sleep_ms(100);
+	look(times);
+	CHECK(!is_off());
+	sleep_ms(20);
+	look(times);
+	CHECK(is_off());
+	/* and another may come */
+	trace_control.beat++;
+	want(mode, TRACE_DROP);
+	look(times);
+	CHECK_EQ(trace_mode(), mode);
+}
+
+static void silent_reader_of_samples_ends_the_tracing(void)
+{
+	silent_reader_ends_the_tracing(TRACE_SAMPLE, 1);
+}
+
+static void silent_reader_of_all_ends_the_tracing(void)
+{
+	silent_reader_ends_the_tracing(TRACE_ALL, 64);
+}
+
+static void reader_that_beats_is_a_reader(void)
+{
+	start(TRACE_DROP);
+	want(TRACE_SAMPLE, TRACE_DROP);
+	trace_silent_ms = 60;
+	for (int i = 0; i < 8; i++) {
+		sleep_ms(40);
+		look(2);
+		trace_control.beat++;
+	}
+	/* not even when it was away for longer, but comes back before the doubt is over */
+	sleep_ms(200);
+	look(2);
+	trace_control.beat++;
+	sleep_ms(40);
+	look(2);
+	CHECK_EQ(trace_mode(), TRACE_SAMPLE);
 }
 
 /* Its ring is full each time somebody looks, for longer than the patience lasts. */
@@ -680,6 +761,10 @@ int main(void)
 		UNIT_TEST(ring_that_drops_ends_the_tracing_too),
 		UNIT_TEST(ring_that_overwrites_ends_the_tracing_too),
 		UNIT_TEST(slow_reader_is_a_reader),
+		UNIT_TEST(reader_that_goes_on_is_a_reader),
+		UNIT_TEST(silent_reader_of_samples_ends_the_tracing),
+		UNIT_TEST(silent_reader_of_all_ends_the_tracing),
+		UNIT_TEST(reader_that_beats_is_a_reader),
 		UNIT_TEST(handlers_may_interrupt_anywhere),
 		UNIT_TEST(ring_that_is_never_released_costs_no_event),
 		UNIT_TEST(ring_that_a_jump_left_taken_is_taken_up_again),

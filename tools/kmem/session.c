@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session.c - take what a process does into a recording, from when it was told to trace to the end.
+ *
+ * The rings are emptied in a loop, as often as they need (rings.c). The maps and the names of caches are read again now and then, and
+ * when the program says that it ends. Where call stacks are wanted they are put to their events (samples.c).
+ *
+ * It ends when the process does; when the user says so, or an option; when another kmem has taken the process over; or when
+ * the process itself has ended the tracing, because it heard nothing of this one.
+ */
+#include "session.h"
+
+#include "images.h"
+#include "remote.h"
+#include "say.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define BUSY_US 1000
+#define IDLE_US 5000
+#define MAPS_MS 2000
+#define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t session_now_ms(void)
+{
+	return now_ns() / 1000000;
+}
+
+void session_calibrate(struct session *session)
+{
+	uint64_t ns = now_ns(), ticks = __rdtsc();
+
+	usleep(20000);
+	session->ns_per_tick = (double)(now_ns() - ns) / (double)(__rdtsc() - ticks);
+}
+
+static char *read_text(const char *path)
+{
+	FILE *file = fopen(path, "re"), *memory;
+	char *text = NULL, line[PATH_MAX + 256];
+	size_t size;
+
+	if (!file)
+		return NULL;
+	memory = open_memstream(&text, &size);
+	/* what has a name is enough: code and data of files */
+	while (memory && fgets(line, sizeof(line), file) && ftell(memory) < (long)MAPS_BYTES)
+		if (strchr(line, '/') || strchr(line, '['))
+			fputs(line, memory);
+	if (memory)
+		fclose(memory);
+	fclose(file);
+	return text;
+}
+
+static void write_maps(struct session *session)
+{
+	char path[64], *maps, *chunk;
+	uint64_t when = __rdtsc();
+	size_t size;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
+	maps = read_text(path);
+	if (!maps || !*maps || (session->maps && !strcmp(maps, session->maps))) {
+		free(maps);
+		return;
+	}
+	if (session->options->passing)
+		images_keep(session->target.pid, maps);
+	free(session->maps);
+	session->maps = maps;
+	size = sizeof(when) + strlen(maps) + 1;
+	chunk = xmalloc(size);
+	memcpy(chunk, &when, sizeof(when));
+	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
+	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
+	free(chunk);
+}
+
+static bool print_cache(const struct kmem_cache *cache, uint64_t address, void *arg)
+{
+	(void)address;
+	if (cache->id && cache->size)
+		fprintf(arg, "%u %u %u %s\n", cache->id, cache->size, cache->object_size,
+			cache->name);
+	return true;
+}
+
+static void write_caches(struct session *session)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	int err;
+
+	if (!memory)
+		return;
+	err = remote_caches(&session->target, print_cache, memory);
+	fclose(memory);
+	if (err || (session->caches && !strcmp(text, session->caches))) {
+		free(text);
+		return;
+	}
+	free(session->caches);
+	session->caches = text;
+	recording_chunk(session->writer, CHUNK_CACHES, text, size + 1);
+}
+
+void session_start(struct session *session)
+{
+	const struct record_options *options = session->options;
+	char *text = NULL, host[256] = "";
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	time_t now = time(NULL);
+
+	if (!memory)
+		give_up("no memory");
+	gethostname(host, sizeof(host) - 1);
+	session->start = __rdtsc();
+	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
+		session->target.pid, host, (long)now, session->start, session->ns_per_tick);
+	if (options->mode == TRACE_SAMPLE)
+		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
+	fprintf(memory, "command");
+	for (char **word = options->program; word && *word; word++)
+		fprintf(memory, " %s", *word);
+	if (!options->program)
+		fprintf(memory, " -p %d", options->pid);
+	fputc('\n', memory);
+	fclose(memory);
+	recording_chunk(session->writer, CHUNK_INFO, text, size + 1);
+	free(text);
+}
+
+static void take(const struct event *event, void *arg)
+{
+	struct session *session = arg;
+	struct event with_stack;
+
+	if (!session->samples || !event_is_alloc(event)) {
+		recording_event(session->writer, event);
+		return;
+	}
+	with_stack = *event;
+	with_stack.stack = samples_stack(session->samples, event);
+	recording_event(session->writer, &with_stack);
+}
+
+static void note_lost(struct session *session)
+{
+	uint64_t lost = session->lost_earlier + rings_lost(session->rings);
+
+	if (lost != session->lost)
+		recording_chunk(session->writer, CHUNK_LOST, &lost, sizeof(lost));
+	session->lost = lost;
+}
+
+static void look_around(struct session *session)
+{
+	uint64_t now = session_now_ms();
+
+	if (session->target.state.ending && !session->target.state.seen_ending) {
+		write_maps(session);
+		write_caches(session);
+		TARGET_WRITE_FIELD(&session->target, seen_ending, 1);
+	} else if (now - session->maps_at > MAPS_MS) {
+		session->maps_at = now;
+		write_maps(session);
+		write_caches(session);
+		recording_flush(session->writer);
+		note_lost(session);
+	}
+}
+
+/* Does it still do what it was told? */
+static bool is_ours(const struct session *session)
+{
+	const struct trace_control *state = &session->target.state;
+
+	if (state->generation != session->generation) {
+		say("process %d: another kmem records it now", session->target.pid);
+		return false;
+	}
+	if (state->applied == session->generation && state->mode == TRACE_OFF) {
+		say("process %d ended the tracing: nobody emptied its rings for %u s, or gave a sign of life for %u s",
+		    session->target.pid, TRACE_GIVE_UP_MS / 1000, TRACE_SILENT_MS / 1000);
+		return false;
+	}
+	return true;
+}
+
+enum outcome session_collect(struct session *session)
+{
+	const struct record_options *options = session->options;
+	uint64_t end = options->seconds > 0 ?
+			       session_now_ms() + (uint64_t)(options->seconds * 1000) :
+			       UINT64_MAX;
+
+	while (!*session->interrupted || options->program) {
+		long taken = rings_collect(session->rings, false, take, session);
+
+		if (taken < 0)
+			return rings_are_damaged(session->rings) ? TAKEN : GONE;
+		if (!is_ours(session))
+			return TAKEN;
+		if (session->samples)
+			samples_collect(session->samples);
+		if (!options->program)
+			target_divert(&session->target);
+		look_around(session);
+		if (session_now_ms() >= end ||
+		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
+			return STOPPED;
+		usleep(taken > 0 ? BUSY_US : IDLE_US);
+	}
+	return STOPPED;
+}
+
+void session_switch_off(struct session *session)
+{
+	struct target_wish off = { .mode = TRACE_OFF };
+
+	target_pause(&session->target);
+	usleep(IDLE_US);
+	rings_collect(session->rings, true, take, session);
+	target_trace(&session->target, &off);
+}
+
+void session_begin(struct session *session)
+{
+	bool from_start = session->options->program != NULL;
+
+	session->attached = true;
+	session->rings = rings_open(&session->target, from_start);
+	session->generation = session->target.state.generation;
+	if (session->options->stacks)
+		session->samples = samples_open(&session->target, session->writer, from_start);
+	write_maps(session);
+	write_caches(session);
+	session->maps_at = session_now_ms();
+}
+
+void session_end(struct session *session, enum outcome outcome)
+{
+	if (outcome == GONE && !session->target.state.ending)
+		session->tail_missing = true;
+	note_lost(session);
+	session->lost_earlier = session->lost;
+	rings_close(session->rings);
+	session->rings = NULL;
+	session->stacks_lost += session->samples ? samples_lost(session->samples) : 0;
+	samples_close(session->samples);
+	session->samples = NULL;
+	target_close(&session->target);
+}
+
+static void say_what_came(const struct session *session)
+{
+	uint64_t lost = session->lost;
+
+	fprintf(stderr, "kmem: %lu events, %.1f MB, in %s\n", recording_events(session->writer),
+		(double)recording_bytes(session->writer) / 1e6, session->options->output);
+	if (lost)
+		say("%lu events were lost: the rings were full (--ring makes them larger, --full=wait "
+		    "lets the program wait)",
+		    lost);
+	if (session->tail_missing)
+		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
+	if (session->stacks_lost)
+		say("%lu samples have no call stack but their call site: they came faster than stacks "
+		    "could be taken (a larger --sample makes fewer)",
+		    session->stacks_lost);
+	if (!session->attached)
+		say("nothing was recorded: the program did not run the library (static and setuid programs "
+		    "ignore LD_PRELOAD), or called _exit() at once");
+}
+
+void session_finish(struct session *session)
+{
+	uint64_t words[2] = { __rdtsc(), session->tail_missing };
+
+	recording_flush(session->writer);
+	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
+	if (!session->options->passing)
+		say_what_came(session);
+	recording_close(session->writer);
+	free(session->maps);
+	free(session->caches);
+}

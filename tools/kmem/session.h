@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* session.h - take the events of one process, or of the programs that it is one after the other, into a recording. */
+#ifndef KMEM_SESSION_H
+#define KMEM_SESSION_H
+
+#include "record.h"
+#include "recording.h"
+#include "rings.h"
+#include "samples.h"
+#include "target.h"
+
+#include <signal.h>
+
+struct session {
+	const struct record_options *options;
+	const volatile sig_atomic_t *interrupted; /* by the user: it is enough */
+	struct target target;
+	struct rings *rings;
+	struct samples *samples; /* NULL: without stacks */
+	struct writer *writer;
+	uint64_t start, maps_at;
+	double ns_per_tick;
+	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
+	uint32_t generation;	     /* of the wishes that are ours */
+	bool attached;		     /* it ran the library */
+	bool tail_missing;
+	uint64_t stacks_lost;
+	char *maps, *caches;
+	size_t caches_size;
+};
+
+/* TAKEN: somebody else's wishes hold now, or it is damaged. */
+enum outcome { GONE, STOPPED, TAKEN };
+
+uint64_t session_now_ms(void);
+/* How fast the time stamp counter runs; takes some milliseconds. */
+void session_calibrate(struct session *session);
+/* [calibrated, a pid, a writer] The time begins: what is known of the recording goes into it. */
+void session_start(struct session *session);
+/* The library is there, and its wishes are ours or about to be. */
+void session_begin(struct session *session);
+/* Empty the rings until the process ends or replaces itself, or it is enough. */
+enum outcome session_collect(struct session *session);
+/* The process is to trace no more; what is left is taken. */
+void session_switch_off(struct session *session);
+/* The process is done with, or is what it was no longer. */
+void session_end(struct session *session, enum outcome outcome);
+/* The recording is complete. Says what has to be known of it. */
+void session_finish(struct session *session);
+
+#endif
