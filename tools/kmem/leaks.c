@@ -39,7 +39,7 @@ static struct lost_block lost_of(const struct view *view, const struct live *liv
 		.address = live->ptr,
 		.size = live->req,
 		.site = view->model.site[live->site].address,
-		.ns = recording_ns(view->reader, live->when),
+		.ns = recording_ns(view->reader, live_when(live)),
 		.tid = live->tid,
 	};
 }
@@ -62,10 +62,9 @@ static void take_name(char *name, size_t size, const char *command)
 
 static bool report_recording(struct options *options)
 {
-	struct view view = { .path = options->path };
+	struct view view = { .path = options->path, .wants_live = true };
 	struct leaks *leaks = &options->report;
 	const char *pid;
-	size_t room = 0;
 	bool done;
 
 	if (!view_load(&view))
@@ -75,15 +74,11 @@ static bool report_recording(struct options *options)
 	take_name(leaks->comm, sizeof(leaks->comm), recording_info(view.reader, "command"));
 	pid = recording_info(view.reader, "pid");
 	leaks->pid = pid ? atoi(pid) : 0;
-	for (size_t i = 0; i < view.model.live_room; i++) {
-		const struct live *live = &view.model.live[i];
-		struct lost_block block;
-
-		if (!live->ptr)
-			continue;
-		block = lost_of(&view, live);
-		add_block(leaks, &room, &block);
-	}
+	leaks->block = xmalloc((view.model.live.nr + 1) * sizeof(*leaks->block));
+	for (size_t i = 0; i < view.model.live.room; i++)
+		if (view.model.live.entry[i].ptr)
+			leaks->block[leaks->count++] = lost_of(&view, &view.model.live.entry[i]);
+	live_free(&view.model.live); /* to sort them takes as much memory again */
 	done = leaks_report(leaks);
 	view_notes(&view);
 	view_free(&view);
@@ -101,8 +96,8 @@ static int by_address(const void *a, const void *b)
 static void take_sites(struct leaks *leaks, const struct view *view)
 {
 	qsort(leaks->block, leaks->count, sizeof(*leaks->block), by_address);
-	for (size_t i = 0; i < view->model.live_room; i++) {
-		const struct live *live = &view->model.live[i];
+	for (size_t i = 0; i < view->model.live.room; i++) {
+		const struct live *live = &view->model.live.entry[i];
 		struct lost_block key = { .address = live->ptr }, *block;
 
 		block = live->ptr ?
@@ -133,7 +128,7 @@ static void read_comm(char *name, size_t size, pid_t pid)
 static bool report_scan(struct options *options, const struct scan_result *result)
 {
 	struct leaks *leaks = &options->report;
-	struct view view = { .path = options->sites };
+	struct view view = { .path = options->sites, .wants_live = true };
 	size_t room = 0;
 	bool done;
 
