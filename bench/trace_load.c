@@ -17,6 +17,7 @@
 #define CLASSES 12
 #define CPUS 4
 #define SITES 4000
+#define ADDRESSES 20000
 #define DEPTH 30
 #define YOUNG 64
 #define TICKS 150
@@ -54,9 +55,10 @@ static uint64_t draw_skewed(uint64_t below)
 	return draw(draw(below) + 1);
 }
 
+/* A large program has some ten thousand places that call something. */
 static uint64_t text_address(uint64_t number)
 {
-	return text_start + number * 2654435761UL % text_bytes;
+	return text_start + number * 2654435761UL % ADDRESSES * 2654435761UL % text_bytes;
 }
 
 static char *read_maps(void)

@@ -133,15 +133,19 @@ int main(void)
 
 def programs(folder):
     """Command lines by name; only of programs that are here."""
-    source, binary = os.path.join(folder, "threads.c"), os.path.join(folder, "threads")
-    with open(source, "w", encoding="utf-8") as file:
-        file.write(THREADS)
-    subprocess.run(["cc", "-O2", "-g", "-pthread", source, "-o", binary], check=True)
+    # in files, as heaptrack wants its command lines to be lines
+    path = {}
+    for name, text in {"work.py": PYTHON, "work.sql": SQL, "work.pl": PERL, "threads.c": THREADS}.items():
+        path[name] = os.path.join(folder, name)
+        with open(path[name], "w", encoding="utf-8") as file:
+            file.write(text)
+    binary = os.path.join(folder, "threads")
+    subprocess.run(["cc", "-O2", "-g", "-pthread", path["threads.c"], "-o", binary], check=True)
     python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
     found = {
-        "python3": [python, "-c", PYTHON],
-        "sqlite3": ["sqlite3", ":memory:", SQL],
-        "perl": ["perl", "-e", PERL],
+        "python3": [python, path["work.py"]],
+        "sqlite3": ["sqlite3", ":memory:", f".read {path['work.sql']}"],
+        "perl": ["perl", path["work.pl"]],
         "git": ["git", "-C", ROOT, "--no-pager", "log", "--stat", "-n", "200"],
         "threads": [binary],
     }
@@ -174,9 +178,10 @@ def kmem_knows(options, folder):
 
 
 def heaptrack_size(words, folder):
-    """Of a program that starts others there is a file each: the first one's is not the last to be written."""
     data = os.path.join(folder, "heaptrack")
-    quiet(["heaptrack", "-o", data, *words])
+    # its exit status is not the program's, nor always 0 when all went well
+    subprocess.run(["heaptrack", "-o", data, *words], env=environment(), stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     packed = next(os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("heaptrack."))
     unpack = ["zstd", "-dc", packed] if packed.endswith(".zst") else ["gzip", "-dc", packed]
     events = 0

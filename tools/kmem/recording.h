@@ -37,6 +37,8 @@ struct writer;
 
 /* A new file, which must not be a directory. NULL: said why. */
 struct writer *recording_create(const char *path);
+/* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
+void recording_coarsen(struct writer *writer, uint64_t ticks);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
 void recording_event(struct writer *writer, const struct event *event);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);

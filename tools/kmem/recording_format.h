@@ -2,14 +2,14 @@
 /*
  * recording_format.h - how a recording's file is made up, for recording_write.c and recording_read.c. Its chunks: recording.h.
  *
- * A chunk of events: u32 how many, u32 bytes of each column, then the columns one behind the other (enum column). So like
- * stands beside like, which packs best. An event has
+ * A chunk of events: u32 how many, u32 unit of time, u32 bytes of each column, then the columns one behind the other (enum column).
+ * So like stands beside like, which packs best. An event has
  *
  *	KIND	varint	its kind in this chunk, from 1 on: what of an event often is as it was: type, call site, call stack,
  *			bytes, cache, gfp. The next number there is: a new one. 0: the CPU or the thread changes; then the kind
  *	NEW	of a new kind: u8 type; address; varint call stack, bytes, cache, gfp ^ that of the new kind before
  *	PLACE	of a change: varint CPU * 2, + 1 if its thread is not the one that it had last; then varint that
- *	TIME	varint	time since the last event, in units of 1 << TIME_SHIFT
+ *	TIME	varint	time since the last event, in units of 1 << the unit of time
  *	ALLOC, FREE	u8	which object, see recording_objects.h
  *	FAR	varint, of some objects
  *
@@ -42,7 +42,9 @@
 #define CHUNK_ADDRESSES_MAX 131072U
 #define STACKS_BYTES (1U << 20) /* of a chunk, about */
 #define STACK_FRAMES_MAX 4096U
-#define TIME_SHIFT 4
+/* As fine as the time stamp counter tells it, which takes as long to read: about 25 ns. */
+#define TIME_SHIFT 6U
+#define TIME_SHIFT_MAX 40U
 #define TID_MAX ((1U << (64 - TRACE_REQ_BITS)) - 1)
 
 struct file_header {
@@ -71,6 +73,7 @@ enum column {
 
 struct events_header {
 	uint32_t events;
+	uint32_t time_shift;
 	uint32_t bytes[NR_COLUMNS];
 };
 

@@ -41,6 +41,7 @@ struct addresses {
 /* Of the chunk of events at hand. */
 struct coder {
 	uint64_t when;
+	unsigned time_shift;
 	uint32_t left, cpu, gfp, nr_kinds; /* left: events */
 	uint32_t tid[TRACE_NR_RINGS];
 	struct cursor column[NR_COLUMNS];
@@ -330,7 +331,10 @@ static bool start_events(struct reader *reader, size_t size)
 		at += header.bytes[i];
 		size -= header.bytes[i];
 	}
+	if (header.time_shift > TIME_SHIFT_MAX)
+		return false;
 	coder->when = 0;
+	coder->time_shift = header.time_shift;
 	coder->left = header.events;
 	coder->cpu = coder->gfp = coder->nr_kinds = 0;
 	memset(coder->tid, 0, sizeof(coder->tid));
@@ -512,7 +516,7 @@ static bool get_event(struct reader *reader, struct event *event)
 	    !get_object(coder, kind, &event->ptr))
 		return false;
 	coder->when += time;
-	event->when = coder->when << TIME_SHIFT;
+	event->when = coder->when << coder->time_shift;
 	event->site = kind->site;
 	event->req = kind->req;
 	event->tid = coder->tid[coder->cpu];

@@ -42,7 +42,8 @@ struct addresses {
 
 /* Of a chunk of events. */
 struct coder {
-	uint64_t when;
+	uint64_t when; /* of the last event >> time_shift */
+	unsigned time_shift;
 	uint32_t events, cpu, gfp, nr_kinds;
 	uint32_t tid[TRACE_NR_RINGS]; /* the last one of each CPU */
 	struct kind kind[CHUNK_KINDS_MAX];
@@ -131,6 +132,7 @@ static struct coder *new_coder(void)
 	column[COLUMN_ALLOC] = new_column(CHUNK_EVENTS_MAX);
 	column[COLUMN_FREE] = new_column(CHUNK_EVENTS_MAX);
 	column[COLUMN_FAR] = new_column(CHUNK_EVENTS_MAX * (size_t)VARINT_MAX);
+	coder->time_shift = TIME_SHIFT;
 	objects_start(&coder->objects);
 	return coder;
 }
@@ -162,6 +164,13 @@ struct writer *recording_create(const char *path)
 	writer->coder = new_coder();
 	write_all(writer, &header, sizeof(header));
 	return writer;
+}
+
+void recording_coarsen(struct writer *writer, uint64_t ticks)
+{
+	while (writer->coder->time_shift < TIME_SHIFT_MAX &&
+	       2UL << writer->coder->time_shift <= ticks)
+		writer->coder->time_shift++;
 }
 
 /* Pack the pieces, each as blocks of its own. Returns the bytes, of writer->packed. */
@@ -408,7 +417,7 @@ uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t c
 static void write_events(struct writer *writer)
 {
 	struct coder *coder = writer->coder;
-	struct events_header header = { .events = coder->events };
+	struct events_header header = { .events = coder->events, .time_shift = coder->time_shift };
 	ZSTD_inBuffer piece[NR_COLUMNS + 1] = { { &header, sizeof(header), 0 } };
 	size_t count = 1;
 
@@ -518,7 +527,7 @@ void recording_event(struct writer *writer, const struct event *event)
 		.cache = event->cache,
 		.type = (uint8_t)type,
 	};
-	uint64_t when = event->when >> TIME_SHIFT;
+	uint64_t when = event->when >> coder->time_shift;
 
 	if (event->cpu != coder->cpu || event->tid != coder->tid[event->cpu])
 		put_place(coder, event);

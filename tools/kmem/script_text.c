@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXTS 16384U
+#define TEXTS 65536U
 #define TEXT_BYTES SCRIPT_TEXT_BYTES
 
 static const struct {
