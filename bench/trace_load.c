@@ -22,14 +22,16 @@
 #define YOUNG 64
 #define TICKS 150
 
-static const unsigned class_bytes[CLASSES] = { 16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 1024, 4096 };
+static const unsigned class_bytes[CLASSES] = { 16,  32,	 48,  64,  80,	 96,
+					       128, 192, 256, 512, 1024, 4096 };
 
 struct object {
 	uint64_t ptr;
 	unsigned class;
 };
 
-struct class {
+struct class
+{
 	uint64_t next; /* never used */
 	uint64_t *freed;
 	size_t nr_freed, room;

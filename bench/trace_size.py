@@ -4,8 +4,9 @@
 
 Bytes of the file for each event, an event being an allocation or a free. heaptrack's file has no time, thread or address
 with an event, but each allocation's call stack; kmem's has the former, and the call site, or with --stacks the call
-stack. heaptrack packs by zstd in a process of its own, kmem by zstd while it records. Each program runs once in every way:
-what it allocates does not depend on chance.
+stack. Most of it is the time, so there is a column of what is left with time stamps of 10 us (--clock=10000; heaptrack notes
+the time every 10 ms). heaptrack packs by zstd in a process of its own, kmem by zstd while it records. Each program runs once in every
+way: what it allocates does not depend on chance.
 
 The last column is a recording of samples (--sample --stacks), one in 512 KiB: bytes for each of the program's events.
 """
@@ -203,6 +204,8 @@ def measure(names, folder):
             print(f"\r{name}\033[K", end="", file=sys.stderr)
         size, events = kmem_size(words, ["--all"], folder)
         row = {"program": name, "events": events, "kmem_sites": round(size / events, 3)}
+        size, seen = kmem_size(words, ["--all", "--clock=10000"], folder)
+        row["kmem_coarse"] = round(size / seen, 3)
         if with_stacks:
             size, seen = kmem_size(words, ["--all", "--stacks"], folder)
             row["kmem_stacks"] = round(size / seen, 3)
@@ -217,7 +220,8 @@ def measure(names, folder):
     return rows
 
 
-COLUMNS = {"kmem_sites": "kmem, sites", "kmem_stacks": "kmem, stacks", "heaptrack": "heaptrack", "kmem_samples": "kmem, samples"}
+COLUMNS = {"kmem_sites": "kmem, sites", "kmem_coarse": "kmem, 10 us", "kmem_stacks": "kmem, stacks", "heaptrack": "heaptrack",
+           "kmem_samples": "kmem, samples"}
 
 
 def show(rows):

@@ -89,8 +89,9 @@ static void add_head(const struct export *export, struct json_object *root)
 /* Without its last `less` characters; frees it. */
 static void print(const struct export *export, struct json_object *object, size_t less)
 {
-	const char *text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
-								  JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *text =
+		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+							       JSON_C_TO_STRING_NOSLASHESCAPE);
 
 	fwrite(text, 1, strlen(text) - less, export->out);
 	json_object_put(object);

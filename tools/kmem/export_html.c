@@ -202,8 +202,9 @@ static char *unpack_template(void)
  */
 static void print(FILE *out, struct json_object *object, size_t less)
 {
-	const char *json = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
-								  JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *json =
+		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+							       JSON_C_TO_STRING_NOSLASHESCAPE);
 	const char *end = json + strlen(json) - less;
 
 	while (json < end) {

@@ -12,8 +12,8 @@
 static struct live *map(size_t room)
 {
 	size_t bytes = room * sizeof(struct live);
-	struct live *entry = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				  -1, 0);
+	struct live *entry =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (entry == MAP_FAILED)
 		give_up("no memory for %zu live objects", room);

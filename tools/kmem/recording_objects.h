@@ -95,7 +95,7 @@ static inline unsigned object_code(struct object_lists *lists, bool gives, uint6
 	if (code < from->count) {
 		object_take(from, code);
 	} else {
-		code = step == from->step      ? OBJECT_NEXT :
+		code = step == from->step	? OBJECT_NEXT :
 		       step & (OBJECT_UNIT - 1) ? OBJECT_ODD :
 						  OBJECT_FAR;
 		*more = code == OBJECT_ODD ? ptr : zigzag((int64_t)step / OBJECT_UNIT);

@@ -250,7 +250,8 @@ static void put_address(struct addresses *addresses, uint64_t address, struct co
 }
 
 /* Twice as many places; hash_of says where each number belongs. */
-static void grow_numbers(struct numbers *numbers, uint64_t (*hash_of)(const struct stacks *, size_t),
+static void grow_numbers(struct numbers *numbers,
+			 uint64_t (*hash_of)(const struct stacks *, size_t),
 			 const struct stacks *stacks)
 {
 	free(numbers->hash);
@@ -424,8 +425,8 @@ static void write_events(struct writer *writer)
 	for (unsigned i = 0; i < NR_COLUMNS; i++) {
 		header.bytes[i] = (uint32_t)coder->column[i].size;
 		if (coder->column[i].size)
-			piece[count++] = (ZSTD_inBuffer){ coder->column[i].data,
-							  coder->column[i].size, 0 };
+			piece[count++] =
+				(ZSTD_inBuffer){ coder->column[i].data, coder->column[i].size, 0 };
 		coder->column[i].size = 0;
 	}
 	write_pieces(writer, CHUNK_EVENTS, piece, count);

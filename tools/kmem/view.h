@@ -17,7 +17,7 @@ struct view {
 	struct model_filter filter;
 	const char *function; /* a regular expression; NULL: all */
 	bool json;
-	bool mangled; /* C++ names */
+	bool mangled;	 /* C++ names */
 	bool wants_live; /* model.live, which takes much memory, after view_load() */
 	/* from view_load() */
 	struct reader *reader;
