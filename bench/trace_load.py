@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""trace_load.py [--events N] [--live N] [--stacks N] [--threads N] [--json] [COMMAND...]: what kmem's commands take to read a large recording.
+"""trace_load.py [--events N] [--live N] [--stacks N] [--threads N] [--json] [COMMAND...]: a large recording, and what reading it takes.
 
 Makes a recording of N events (a hundred million) of a program that never ran (trace_load.c), once with call sites and once
 with call stacks, and shows of each command that reads one its seconds and the most memory that it had. The files take some
@@ -40,13 +40,14 @@ def build(folder):
     program = os.path.join(folder, "trace_load")
     tools = os.path.join(ROOT, "tools", "kmem")
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-I", tools, "-I", os.path.join(ROOT, "src"),
-                    os.path.join(ROOT, "bench", "trace_load.c"), os.path.join(tools, "recording_write.c"),
-                    os.path.join(tools, "say.c"), "-lzstd", "-lz", "-o", program], check=True)
+                    os.path.join(ROOT, "bench", "trace_load.c"),
+                    *(os.path.join(tools, f"{name}.c")
+                      for name in ("recording_write", "recording_encode", "recording_tree", "say")), "-lzstd", "-lz", "-o", program], check=True)
     return program
 
 
 def run(words):
-    """Seconds; MiB at most. Its output goes through a pipe to nowhere."""
+    """Seconds, of the clock and of the CPU; MiB at most. Its output goes through a pipe to nowhere."""
     start = time.monotonic()
     child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     fd = child.stdout.fileno()
@@ -57,13 +58,13 @@ def run(words):
     child.stdout.close()
     if child.returncode:
         sys.exit(f"trace_load.py: {' '.join(words)}: exit status {child.returncode}")
-    return time.monotonic() - start, usage.ru_maxrss / 1024
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000_000)
-    parser.add_argument("--live", type=int, default=5_000_000)
+    parser.add_argument("--live", type=int, default=8_000_000)
     parser.add_argument("--stacks", type=int, default=200_000)
     parser.add_argument("--threads", type=int, default=200)
     parser.add_argument("--json", action="store_true")
@@ -82,10 +83,11 @@ def main():
             for name, words in COMMANDS.items():
                 if (options.command and name not in options.command) or ("stacks" in name and not stacks):
                     continue
-                seconds, mebibytes = run([KMEM, *words, data] + [data] * (name == "diff"))
-                rows.append({"command": name, "stacks": stacks, "seconds": round(seconds, 1), "mib": round(mebibytes)})
+                seconds, cpu, mebibytes = run([KMEM, *words, data] + [data] * (name == "diff"))
+                rows.append({"command": name, "stacks": stacks, "seconds": round(seconds, 1),
+                             "cpu_seconds": round(cpu, 1), "mib": round(mebibytes)})
                 if not options.json:
-                    print(f"{name:22} {stacks:8} stacks {seconds:7.1f} s {mebibytes:6.0f} MiB", flush=True)
+                    print(f"{name:22} {stacks:8} stacks {seconds:7.1f} s {cpu:7.1f} s of CPU {mebibytes:6.0f} MiB", flush=True)
     if options.json:
         print(json.dumps(rows, indent=1))
 

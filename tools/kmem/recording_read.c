@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * recording_read.c - read a recording. What the bytes mean is told in recording_format.h.
+ * recording_read.c - read a recording: its chunks. Events: recording_decode.c. Call stacks: recording_untree.c.
  *
  * Chunks are read one after the other, and their events taken apart some hundred at a time, so that whoever plays them can
  * ask the processor for the memory of those that come next (recording_ahead()). Memory: one chunk, and the tree of call stacks.
@@ -9,8 +9,9 @@
  */
 #include "recording.h"
 
+#include "recording_decode.h"
 #include "recording_format.h"
-#include "recording_objects.h"
+#include "recording_untree.h"
 #include "say.h"
 
 #include <errno.h>
@@ -27,48 +28,6 @@
 #define BATCH 512U
 #define AHEAD RECORDING_AHEAD
 
-struct cursor {
-	const uint8_t *at, *end;
-};
-
-/* The addresses of a chunk, by number. */
-struct addresses {
-	uint32_t nr;
-	uint64_t last;
-	uint64_t address[CHUNK_ADDRESSES_MAX];
-};
-
-/* Of the chunk of events at hand. */
-struct coder {
-	uint64_t when;
-	unsigned time_shift;
-	uint32_t left, cpu, gfp, nr_kinds; /* left: events */
-	uint32_t tid[TRACE_NR_RINGS];
-	struct cursor column[NR_COLUMNS];
-	struct kind kind[CHUNK_KINDS_MAX];
-	struct addresses addresses;
-	struct objects objects;
-};
-
-/* Call stacks are a tree of calls. */
-struct call {
-	uint64_t address;
-	uint32_t parent; /* number; 0: none */
-};
-
-struct stack {
-	uint32_t call; /* the innermost one; 0: none */
-	bool cut;
-};
-
-struct stacks {
-	struct call *call; /* by number - 1 */
-	struct stack *stack;
-	size_t nr_calls, call_room, nr, room;
-	struct addresses addresses;
-	uint64_t frames[STACK_FRAMES_MAX]; /* of the one that was asked for last */
-};
-
 struct reader {
 	FILE *file;
 	char *path;
@@ -82,8 +41,8 @@ struct reader {
 	ZSTD_DCtx *zstd;
 	uint8_t *packed, *data; /* of the chunk at hand */
 	size_t packed_room, data_room;
-	struct coder *coder;
-	struct stacks *stacks;
+	struct decoder *decoder;
+	struct read_stacks *stacks;
 	struct event batch[BATCH]; /* taken apart: [at, count) */
 	size_t at, count;
 	bool damaged; /* behind the batch */
@@ -173,106 +132,6 @@ static void add_caches(struct reader *reader, const char *text)
 	}
 }
 
-/* False: the column ends in it, or it is too long. */
-static inline bool get_varint(struct cursor *cursor, uint64_t *value)
-{
-	const uint8_t *at = cursor->at;
-
-	if (at < cursor->end && *at < 0x80) {
-		*value = *at;
-		cursor->at++;
-		return true;
-	}
-	*value = 0;
-	for (unsigned shift = 0; shift < 64 && at < cursor->end; shift += 7) {
-		uint8_t byte = *at++;
-
-		*value |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80)) {
-			cursor->at = at;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* The same, up to a greatest one. */
-static inline bool get_number(struct cursor *cursor, uint64_t max, uint64_t *value)
-{
-	return get_varint(cursor, value) && *value <= max;
-}
-
-static inline bool get_byte(struct cursor *cursor, unsigned *value)
-{
-	if (cursor->at >= cursor->end)
-		return false;
-	*value = *cursor->at++;
-	return true;
-}
-
-static bool get_address(struct addresses *addresses, struct cursor *cursor, uint64_t *address)
-{
-	uint64_t number, step;
-
-	if (!get_number(cursor, addresses->nr, &number) || number >= CHUNK_ADDRESSES_MAX)
-		return false;
-	if (number == addresses->nr) {
-		if (!get_varint(cursor, &step))
-			return false;
-		addresses->last += (uint64_t)unzigzag(step);
-		addresses->address[addresses->nr++] = addresses->last;
-	}
-	*address = addresses->address[number];
-	return true;
-}
-
-static void add_call(struct stacks *stacks, uint32_t parent, uint64_t address)
-{
-	if (stacks->nr_calls == stacks->call_room) {
-		stacks->call_room = stacks->call_room * 2 + 1024;
-		stacks->call = xrealloc(stacks->call, stacks->call_room * sizeof(*stacks->call));
-	}
-	stacks->call[stacks->nr_calls++] = (struct call){ address, parent };
-}
-
-static bool get_stack(struct stacks *stacks, struct cursor *cursor)
-{
-	uint64_t head, back, address, nr_new;
-	uint32_t call = 0;
-
-	if (!get_varint(cursor, &head) || head / 2 > STACK_FRAMES_MAX ||
-	    !get_number(cursor, stacks->nr_calls, &back))
-		return false;
-	if (back)
-		call = (uint32_t)(stacks->nr_calls + 1 - back);
-	for (nr_new = head / 2; nr_new; nr_new--) {
-		if (!get_address(&stacks->addresses, cursor, &address))
-			return false;
-		add_call(stacks, call, address);
-		call = (uint32_t)stacks->nr_calls;
-	}
-	if (stacks->nr == stacks->room) {
-		stacks->room = stacks->room * 2 + 256;
-		stacks->stack = xrealloc(stacks->stack, stacks->room * sizeof(*stacks->stack));
-	}
-	stacks->stack[stacks->nr++] = (struct stack){ call, head & 1 };
-	return true;
-}
-
-/* One that is damaged ends it: events that have later ones are refused. */
-static void add_stacks(struct reader *reader, size_t size)
-{
-	struct cursor cursor = { reader->data, reader->data + size };
-
-	if (!reader->stacks)
-		reader->stacks = xcalloc(1, sizeof(*reader->stacks));
-	reader->stacks->addresses.nr = 0;
-	reader->stacks->addresses.last = 0;
-	while (cursor.at < cursor.end)
-		if (!get_stack(reader->stacks, &cursor))
-			break;
-}
-
 static void take_chunk(struct reader *reader, const struct chunk_header *header)
 {
 	uint64_t number = 0, more = 0;
@@ -296,7 +155,7 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 		add_caches(reader, (char *)reader->data);
 		break;
 	case CHUNK_STACKS:
-		add_stacks(reader, header->unpacked);
+		read_stacks_add(reader->stacks, reader->data, header->unpacked);
 		break;
 	case CHUNK_LOST:
 		reader->lost = number;
@@ -314,48 +173,19 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 	}
 }
 
-static bool start_events(struct reader *reader, size_t size)
-{
-	struct coder *coder = reader->coder;
-	const uint8_t *at = reader->data + sizeof(struct events_header);
-	struct events_header header;
-
-	if (size < sizeof(header))
-		return false;
-	memcpy(&header, reader->data, sizeof(header));
-	size -= sizeof(header);
-	for (unsigned i = 0; i < NR_COLUMNS; i++) {
-		if (header.bytes[i] > size)
-			return false;
-		coder->column[i] = (struct cursor){ at, at + header.bytes[i] };
-		at += header.bytes[i];
-		size -= header.bytes[i];
-	}
-	if (header.time_shift > TIME_SHIFT_MAX)
-		return false;
-	coder->when = 0;
-	coder->time_shift = header.time_shift;
-	coder->left = header.events;
-	coder->cpu = coder->gfp = coder->nr_kinds = 0;
-	memset(coder->tid, 0, sizeof(coder->tid));
-	coder->addresses.nr = 0;
-	coder->addresses.last = 0;
-	objects_start(&coder->objects);
-	return true;
-}
-
 /* Read on until there are events. False: the end. */
 static bool next_events(struct reader *reader)
 {
 	struct chunk_header header;
 
-	reader->coder->left = 0;
+	decoder_stop(reader->decoder);
 	while (read_packed(reader, &header) && unpack(reader, &header)) {
 		if (header.kind != CHUNK_EVENTS)
 			take_chunk(reader, &header);
-		else if (!start_events(reader, header.unpacked))
+		else if (!decoder_start(reader->decoder, reader->data, header.unpacked,
+					recording_nr_stacks(reader)))
 			return stop(reader, "the recording is damaged");
-		else if (reader->coder->left)
+		else if (decoder_left(reader->decoder))
 			return true;
 	}
 	return false;
@@ -365,7 +195,8 @@ void recording_skim(struct reader *reader)
 {
 	struct chunk_header header;
 
-	reader->at = reader->count = reader->coder->left = 0;
+	decoder_stop(reader->decoder);
+	reader->at = reader->count = 0;
 	while (read_packed(reader, &header)) {
 		if (header.kind == CHUNK_EVENTS)
 			continue;
@@ -390,7 +221,8 @@ struct reader *recording_open(const char *path)
 	const char *ticks;
 
 	reader->path = xstrdup(path);
-	reader->coder = xcalloc(1, sizeof(*reader->coder));
+	reader->decoder = decoder_new();
+	reader->stacks = read_stacks_new();
 	reader->zstd = ZSTD_createDCtx();
 	if (!reader->zstd)
 		give_up("no memory");
@@ -429,118 +261,23 @@ void recording_reader_close(struct reader *reader)
 	free(reader->maps);
 	free(reader->packed);
 	free(reader->data);
-	free(reader->coder);
-	if (reader->stacks) {
-		free(reader->stacks->call);
-		free(reader->stacks->stack);
-		free(reader->stacks);
-	}
+	decoder_free(reader->decoder);
+	read_stacks_free(reader->stacks);
 	ZSTD_freeDCtx(reader->zstd);
 	free(reader);
-}
-
-/* A kind that is new. */
-static bool get_new(struct reader *reader)
-{
-	struct coder *coder = reader->coder;
-	struct cursor *column = &coder->column[COLUMN_NEW];
-	struct kind *kind = &coder->kind[coder->nr_kinds];
-	uint64_t stack, cache, gfp;
-	unsigned type;
-
-	if (coder->nr_kinds == CHUNK_KINDS_MAX || !get_byte(column, &type) ||
-	    !get_address(&coder->addresses, column, &kind->site) ||
-	    !get_number(column, recording_nr_stacks(reader), &stack) ||
-	    !get_number(column, TRACE_REQ_MASK, &kind->req) ||
-	    !get_number(column, UINT16_MAX, &cache) || !get_number(column, UINT32_MAX, &gfp))
-		return false;
-	coder->gfp ^= (uint32_t)gfp;
-	kind->stack = (uint32_t)stack;
-	kind->gfp = coder->gfp;
-	kind->cache = (uint16_t)cache;
-	kind->type = type & 15;
-	coder->nr_kinds++;
-	return true;
-}
-
-static bool get_place(struct coder *coder)
-{
-	struct cursor *column = &coder->column[COLUMN_PLACE];
-	uint64_t cpu, tid;
-
-	if (!get_number(column, TRACE_NR_RINGS * 2 - 1, &cpu))
-		return false;
-	coder->cpu = (uint32_t)(cpu / 2);
-	if (!(cpu & 1))
-		return true;
-	if (!get_number(column, TID_MAX, &tid))
-		return false;
-	coder->tid[coder->cpu] = (uint32_t)tid;
-	return true;
-}
-
-static const struct kind *get_kind(struct reader *reader)
-{
-	struct coder *coder = reader->coder;
-	struct cursor *column = &coder->column[COLUMN_KIND];
-	uint64_t number;
-
-	if (!get_varint(column, &number))
-		return NULL;
-	if (!number && (!get_place(coder) || !get_varint(column, &number) || !number))
-		return NULL;
-	if (number > coder->nr_kinds && (number > coder->nr_kinds + 1 || !get_new(reader)))
-		return NULL;
-	return &coder->kind[number - 1];
-}
-
-static bool get_object(struct coder *coder, const struct kind *kind, uint64_t *ptr)
-{
-	bool gives = type_gives(kind->type);
-	uint64_t more = 0;
-	unsigned code;
-
-	return get_byte(&coder->column[gives ? COLUMN_FREE : COLUMN_ALLOC], &code) &&
-	       (!object_has_more(code) || get_varint(&coder->column[COLUMN_FAR], &more)) &&
-	       object_of(objects_of(&coder->objects, kind->type, coder->cpu, kind->cache), gives,
-			 code, more, ptr);
-}
-
-static bool get_event(struct reader *reader, struct event *event)
-{
-	struct coder *coder = reader->coder;
-	const struct kind *kind = get_kind(reader);
-	uint64_t time;
-
-	if (!kind || !get_varint(&coder->column[COLUMN_TIME], &time) ||
-	    !get_object(coder, kind, &event->ptr))
-		return false;
-	coder->when += time;
-	event->when = coder->when << coder->time_shift;
-	event->site = kind->site;
-	event->req = kind->req;
-	event->tid = coder->tid[coder->cpu];
-	event->gfp = kind->gfp;
-	event->stack = kind->stack;
-	event->cache = kind->cache;
-	event->cpu = (uint16_t)coder->cpu;
-	event->type = kind->type;
-	return true;
 }
 
 /* Take more events apart: those that are there already stay, in front of them. */
 static void fill_batch(struct reader *reader)
 {
-	struct coder *coder = reader->coder;
-
 	memmove(reader->batch, reader->batch + reader->at,
 		(reader->count - reader->at) * sizeof(*reader->batch));
 	reader->count -= reader->at;
 	reader->at = 0;
-	for (; reader->count < BATCH && coder->left; coder->left--) {
-		if (!get_event(reader, &reader->batch[reader->count])) {
+	while (reader->count < BATCH && decoder_left(reader->decoder)) {
+		if (!decoder_next(reader->decoder, &reader->batch[reader->count])) {
 			reader->damaged = true;
-			coder->left = 0;
+			decoder_stop(reader->decoder);
 			return;
 		}
 		reader->count++;
@@ -549,7 +286,7 @@ static void fill_batch(struct reader *reader)
 
 bool recording_next(struct reader *reader, struct event *event)
 {
-	if (reader->count - reader->at <= AHEAD && reader->coder->left)
+	if (reader->count - reader->at <= AHEAD && decoder_left(reader->decoder))
 		fill_batch(reader);
 	while (reader->at == reader->count) {
 		if (reader->damaged)
@@ -606,25 +343,12 @@ const struct cache_name *recording_cache(const struct reader *reader, unsigned i
 const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
 				       bool *cut)
 {
-	struct stacks *stacks = reader->stacks;
-	size_t n = 0;
-
-	if (!stack || stack > recording_nr_stacks(reader))
-		return NULL;
-	for (uint32_t call = stacks->stack[stack - 1].call; call;
-	     call = stacks->call[call - 1].parent) {
-		if (n == STACK_FRAMES_MAX)
-			break; /* of a damaged file only */
-		stacks->frames[n++] = stacks->call[call - 1].address;
-	}
-	*count = n;
-	*cut = stacks->stack[stack - 1].cut;
-	return stacks->frames;
+	return read_stacks_frames(reader->stacks, stack, count, cut);
 }
 
 uint32_t recording_nr_stacks(const struct reader *reader)
 {
-	return reader->stacks ? (uint32_t)reader->stacks->nr : 0;
+	return read_stacks_nr(reader->stacks);
 }
 
 uint64_t recording_lost(const struct reader *reader)
