@@ -122,6 +122,11 @@ class Damaged(KmemTest):
         self.record("--sample=64", "--stacks", "--", prog("known"), "calls", "40")
         self.mutate(1500)
 
+    def test_what_is_written_is_read(self):
+        done = subprocess.run([prog("roundtrip"), self.path("round"), str(SEED)], capture_output=True, text=True, timeout=120,
+                              check=False, env=environment())
+        self.assertEqual((done.returncode, done.stderr, done.stdout), (0, "", "700000\n"))
+
     def test_a_reader_that_goes(self):
         """kmem script | head"""
         self.record("--", prog("known"), "calls", "400")
