@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #define FIRST_ROOM 1024U
+#define RELEASED (1UL << 17) /* entries, 4 MiB, a power of two */
 
 static struct live *map(size_t room)
 {
@@ -36,9 +37,14 @@ void live_grow(struct live_table *table)
 	table->room = old.room ? old.room * 2 : FIRST_ROOM;
 	table->shift = 64 - (unsigned)__builtin_ctzl(table->room);
 	table->entry = map(table->room);
-	for (size_t i = 0; i < old.room; i++)
+	/* both are in the order of their hashes: as the new one fills up the old one can go */
+	for (size_t i = 0; i < old.room; i++) {
 		if (old.entry[i].ptr)
 			*live_find(table, old.entry[i].ptr) = old.entry[i];
+		if (i % RELEASED == RELEASED - 1)
+			madvise(&old.entry[i + 1 - RELEASED], RELEASED * sizeof(*old.entry),
+				MADV_DONTNEED);
+	}
 	live_free(&old);
 }
 

@@ -2,9 +2,9 @@
 /*
  * live.h - the objects of a recording that are live, by address.
  *
- * A hash table, linear probing, at most three quarters full: 43 to 85 bytes for each object, and half as much again while it grows. It is what
- * playing a recording needs most memory for, so an entry is 32 bytes and no more; with huge pages where there are any, as
- * nearly every access is to a page of its own.
+ * A hash table, linear probing, at most three quarters full: 43 to 85 bytes for each object. It is what playing a recording needs
+ * most memory for, so an entry is 32 bytes and no more; with huge pages where there are any, as nearly every access is to a page
+ * of its own.
  */
 #ifndef KMEM_LIVE_H
 #define KMEM_LIVE_H
