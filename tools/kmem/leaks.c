@@ -64,6 +64,7 @@ static bool report_recording(struct options *options)
 {
 	struct view view = { .path = options->path, .wants_live = true };
 	struct leaks *leaks = &options->report;
+	const struct live *live;
 	const char *pid;
 	bool done;
 
@@ -75,10 +76,9 @@ static bool report_recording(struct options *options)
 	pid = recording_info(view.reader, "pid");
 	leaks->pid = pid ? atoi(pid) : 0;
 	leaks->block = xmalloc((view.model.live.nr + 1) * sizeof(*leaks->block));
-	for (size_t i = 0; i < view.model.live.room; i++)
-		if (view.model.live.entry[i].ptr)
-			leaks->block[leaks->count++] = lost_of(&view, &view.model.live.entry[i]);
-	live_free(&view.model.live); /* to sort them takes as much memory again */
+	/* sorting them takes what the table had */
+	for (size_t at = 0; (live = live_drain(&view.model.live, &at));)
+		leaks->block[leaks->count++] = lost_of(&view, live);
 	done = leaks_report(leaks);
 	view_notes(&view);
 	view_free(&view);

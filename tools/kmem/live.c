@@ -30,6 +30,26 @@ void live_free(struct live_table *table)
 	*table = (struct live_table){ 0 };
 }
 
+/* Entries up to and with this one are not needed any more. */
+static void pass(const struct live_table *table, size_t at)
+{
+	if (at % RELEASED == RELEASED - 1)
+		madvise(&table->entry[at + 1 - RELEASED], RELEASED * sizeof(*table->entry),
+			MADV_DONTNEED);
+}
+
+const struct live *live_drain(struct live_table *table, size_t *at)
+{
+	while (*at < table->room) {
+		if (*at)
+			pass(table, *at - 1);
+		if (table->entry[(*at)++].ptr)
+			return &table->entry[*at - 1];
+	}
+	live_free(table);
+	return NULL;
+}
+
 void live_grow(struct live_table *table)
 {
 	struct live_table old = *table;
@@ -41,9 +61,7 @@ void live_grow(struct live_table *table)
 	for (size_t i = 0; i < old.room; i++) {
 		if (old.entry[i].ptr)
 			*live_find(table, old.entry[i].ptr) = old.entry[i];
-		if (i % RELEASED == RELEASED - 1)
-			madvise(&old.entry[i + 1 - RELEASED], RELEASED * sizeof(*old.entry),
-				MADV_DONTNEED);
+		pass(&old, i);
 	}
 	live_free(&old);
 }

@@ -74,6 +74,8 @@ static inline void live_reserve(struct live_table *table)
 
 /* Take an entry out; others may move. */
 void live_remove(struct live_table *table, struct live *live);
+/* One after the other, *at being 0 first, and the table goes meanwhile. NULL: that was the last one. */
+const struct live *live_drain(struct live_table *table, size_t *at);
 /* Take all out. */
 void live_clear(struct live_table *table);
 void live_free(struct live_table *table);
