@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #define HEADER 16
 #define CHUNK 24
@@ -115,17 +116,19 @@ static void damage_payload(struct bytes *file)
 {
 	size_t at = some_chunk(file), rest;
 	unsigned char *packed, *plain = malloc(ROOM);
-	uLongf size = ROOM, packed_size = compressBound(ROOM);
+	size_t size = 0, packed_size = ZSTD_compressBound(ROOM);
 
 	if (!plain || !(packed = malloc(packed_size)))
 		exit(2);
-	if (at &&
-	    uncompress(plain, &size, file->data + at + CHUNK, word(file->data + at + 8)) == Z_OK) {
+	if (at)
+		size = ZSTD_decompress(plain, ROOM, file->data + at + CHUNK,
+				       word(file->data + at + 8));
+	if (at && !ZSTD_isError(size)) {
 		rest = at + CHUNK + word(file->data + at + 8);
 		if (draw(4) == 0)
 			size = draw(size + 1);
 		change_bytes(plain, draw(2) && size > 64 ? 64 : size);
-		compress(packed, &packed_size, plain, size);
+		packed_size = ZSTD_compress(packed, packed_size, plain, size, 1);
 		if (at + CHUNK + packed_size + file->size - rest < ROOM) {
 			memmove(file->data + at + CHUNK + packed_size, file->data + rest,
 				file->size - rest);
@@ -140,6 +143,21 @@ static void damage_payload(struct bytes *file)
 	free(plain);
 }
 
+static void read_stacks(const struct reader *reader)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t stack = 1; stack <= recording_nr_stacks(reader); stack++) {
+		size_t count = 0;
+		bool cut;
+		const uint64_t *frames = recording_stack_frames(reader, stack, &count, &cut);
+
+		for (size_t i = 0; frames && i < count; i++)
+			sum ^= frames[i];
+	}
+	*(volatile uint64_t *)&sum = sum;
+}
+
 static void read_through(const struct bytes *file)
 {
 	int fd = memfd_create("mutated", MFD_CLOEXEC);
@@ -152,8 +170,9 @@ static void read_through(const struct bytes *file)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	reader = recording_open(path);
 	if (reader) {
-		model_play(&model, reader, NULL);
+		model_play(&model, reader, &(struct model_filter){ .by_stack = true });
 		model_free(&model);
+		read_stacks(reader);
 		recording_reader_close(reader);
 	}
 	close(fd);

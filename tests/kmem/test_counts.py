@@ -3,6 +3,7 @@
 """test_counts.py - a recording of all events has exactly the calls that known.c makes, whatever the process does around
 them; one of samples estimates them within bounds. Environment: see recorder.py.
 """
+import itertools
 import json
 import math
 import os
@@ -86,6 +87,20 @@ class Counts(KmemTest):
         report = self.assert_calls(500, CALLS)
         self.assert_same_everywhere(report)
         self.assertGreaterEqual(report["total"]["peak_bytes"], report["total"]["live_bytes"])
+
+    def test_clock(self):
+        """Coarse time stamps: as few of them as that takes, and all else as it is; the file is smaller."""
+        self.record("--clock=1000000", "--", prog("known"), "calls", "2000")
+        times = {event["ns"] for event in self.assert_same_everywhere(self.assert_calls(2000, CALLS))}
+        coarse = os.path.getsize(self.data)
+        self.record("--", prog("known"), "calls", "2000")
+        finer = {event["ns"] for event in self.assert_same_everywhere(self.assert_calls(2000, CALLS))}
+        self.assertLess(len(times) * 4, len(finer))
+        self.assertLess(coarse, os.path.getsize(self.data))
+        # the next power of two of the counter's ticks, which is more than half of it
+        steps = [after - before for before, after in itertools.pairwise(sorted(times)) if before]
+        self.assertGreater(min(steps), 499_000)
+        self.assertRegex(self.kmem("record", "--clock=0", "true", status=None)[1], "--clock")
 
     def test_calls_of_the_kernel(self):
         # kfree() may not wait: where it comes first on a CPU there is no ring yet, and its event is lost, as is told

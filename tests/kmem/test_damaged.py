@@ -79,7 +79,7 @@ class Damaged(KmemTest):
     def test_none_at_all(self):
         for data, why in ((b"", "no recording of kmem"), (b"\x7fELF" + bytes(1000), "no recording of kmem"),
                           (b"PERFILE2" * 100, "no recording of kmem"), (self.whole[:HEADER - 1], "no recording of kmem"),
-                          (self.whole[:10] + b"\2\0" + self.whole[12:], "a recording of another version of kmem")):
+                          (self.whole[:10] + b"\1\0" + self.whole[12:], "a recording of another version of kmem")):
             for said in self.show(data, status=1):
                 self.assertEqual(said, [f"kmem: {self.path('damaged')} is {why}"])
         for command in COMMANDS:
@@ -106,14 +106,26 @@ class Damaged(KmemTest):
         self.assertEqual(self.kmem("diff", self.data, "/", status=1)[1],
                          "kmem: / is a directory, not a recording of kmem\n")
 
-    def test_mutations(self):
-        """Thousands of damaged ones, with right checksums and wrong ones, read by a program with the compiler's checks."""
-        done = subprocess.run([prog("mutate"), self.data, str(SEED), "1500"], stdout=subprocess.PIPE,
+    def mutate(self, count):
+        done = subprocess.run([prog("mutate"), self.data, str(SEED), str(count)], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, errors="replace", timeout=250, check=False,
                               env=environment(ASAN_OPTIONS="allocator_may_return_null=1"))
         lines = [line for line in done.stderr.splitlines() if not line.startswith("kmem: ")]
         self.assertEqual((done.returncode, lines[:40]), (0, []))
-        self.assertEqual(done.stdout, "1500\n")
+        self.assertEqual(done.stdout, f"{count}\n")
+
+    def test_mutations(self):
+        """Thousands of damaged ones, with right checksums and wrong ones, read by a program with the compiler's checks."""
+        self.mutate(1500)
+
+    def test_mutations_with_stacks(self):
+        self.record("--sample=64", "--stacks", "--", prog("known"), "calls", "40")
+        self.mutate(1500)
+
+    def test_what_is_written_is_read(self):
+        done = subprocess.run([prog("roundtrip"), self.path("round"), str(SEED)], capture_output=True, text=True, timeout=120,
+                              check=False, env=environment())
+        self.assertEqual((done.returncode, done.stderr, done.stdout), (0, "", "700000\n"))
 
     def test_a_reader_that_goes(self):
         """kmem script | head"""

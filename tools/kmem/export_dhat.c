@@ -9,6 +9,8 @@
  */
 #include "export.h"
 
+#include <string.h>
+
 /* "0x1234: function (file.c:12)", as valgrind writes frames. Its number in the table. */
 static int frame_number(struct texts *table, uint64_t address, const struct frame *frame)
 {
@@ -84,25 +86,37 @@ static void add_head(const struct export *export, struct json_object *root)
 	export_json_add(root, "tg", (double)model->peak_ns / 1000);
 }
 
+/* Without its last `less` characters; frees it. */
+static void print(const struct export *export, struct json_object *object, size_t less)
+{
+	const char *text =
+		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+							       JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	fwrite(text, 1, strlen(text) - less, export->out);
+	json_object_put(object);
+}
+
+/* Program points one by one: with whole call stacks there may be a million. */
 bool export_dhat(struct export *export)
 {
-	struct json_object *root = json_object_new_object(), *points = json_object_new_array(),
-			   *frames = json_object_new_array();
+	struct json_object *root = json_object_new_object(), *frames = json_object_new_array();
 	struct texts *table = texts_new();
 
 	texts_number(table, "[root]");
 	add_head(export, root);
-	for (size_t i = 0; i < export->nr_sites; i++)
-		json_object_array_add(points, point_json(export, table, export->site[i]));
+	print(export, root, 1);
+	fputs(",\"pps\":[", export->out);
+	for (size_t i = 0; i < export->nr_sites; i++) {
+		if (i)
+			fputc(',', export->out);
+		print(export, point_json(export, table, export->site[i]), 0);
+	}
 	for (size_t i = 0; i < texts_count(table); i++)
 		json_object_array_add(frames, json_object_new_string(texts_get(table, i)));
-	json_object_object_add(root, "pps", points);
-	json_object_object_add(root, "ftbl", frames);
-	fputs(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN |
-							   JSON_C_TO_STRING_NOSLASHESCAPE),
-	      export->out);
-	fputc('\n', export->out);
+	fputs("],\"ftbl\":", export->out);
+	print(export, frames, 0);
+	fputs("}\n", export->out);
 	texts_free(table);
-	json_object_put(root);
 	return true;
 }

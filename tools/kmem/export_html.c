@@ -140,18 +140,6 @@ static struct json_object *site_json(const struct export *export, struct frame_t
 	return object;
 }
 
-static void add_sites(const struct export *export, struct json_object *root)
-{
-	struct frame_table table = { texts_new(), json_object_new_array() };
-	struct json_object *sites = json_object_new_array();
-
-	for (size_t i = 0; i < export->nr_sites; i++)
-		json_object_array_add(sites, site_json(export, &table, export->site[i]));
-	json_object_object_add(root, "frames", table.list);
-	json_object_object_add(root, "sites", sites);
-	texts_free(table.keys);
-}
-
 static void add_head(const struct export *export, struct json_object *root)
 {
 	const struct view *view = &export->view;
@@ -187,7 +175,6 @@ static struct json_object *recording_json(const struct export *export)
 			       classes_json(model->by_size, model->by_size_bytes, MODEL_SIZES));
 	json_object_object_add(root, "lifetimes",
 			       classes_json(model->by_lifetime, NULL, MODEL_LIVES));
-	add_sites(export, root);
 	return root;
 }
 
@@ -211,36 +198,56 @@ static char *unpack_template(void)
 
 /*
  * Names may be anything, and must not end the element that the JSON stands in: no "<" stays, which
- * in JSON is in texts only.
+ * in JSON is in texts only. Without its last `less` characters; frees it.
  */
-static void write_json(FILE *out, const char *json)
+static void print(FILE *out, struct json_object *object, size_t less)
 {
-	for (size_t length; *json; json += length) {
-		length = strcspn(json, "<");
-		fwrite(json, 1, length, out);
-		if (json[length]) {
+	const char *json =
+		json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+							       JSON_C_TO_STRING_NOSLASHESCAPE);
+	const char *end = json + strlen(json) - less;
+
+	while (json < end) {
+		const char *stop = memchr(json, '<', (size_t)(end - json));
+
+		fwrite(json, 1, (size_t)((stop ? stop : end) - json), out);
+		if (stop)
 			fputs("\\u003c", out);
-			length++;
-		}
+		json = stop ? stop + 1 : end;
 	}
+	json_object_put(object);
+}
+
+/* Sites one by one: with whole call stacks there may be a million. */
+static void print_recording(const struct export *export)
+{
+	struct frame_table table = { texts_new(), json_object_new_array() };
+	FILE *out = export->out;
+
+	print(out, recording_json(export), 1);
+	fputs(",\"sites\":[", out);
+	for (size_t i = 0; i < export->nr_sites; i++) {
+		if (i)
+			fputc(',', out);
+		print(out, site_json(export, &table, export->site[i]), 0);
+	}
+	fputs("],\"frames\":", out);
+	print(out, table.list, 0);
+	fputc('}', out);
+	texts_free(table.keys);
 }
 
 bool export_html(struct export *export)
 {
 	char *text = unpack_template(), *place = text ? strstr(text, PLACEHOLDER) : NULL;
-	struct json_object *root;
 
 	if (!place) {
 		free(text);
 		return false;
 	}
-	root = recording_json(export);
 	fwrite(text, 1, (size_t)(place - text), export->out);
-	write_json(export->out,
-		   json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN |
-								JSON_C_TO_STRING_NOSLASHESCAPE));
+	print_recording(export);
 	fputs(place + strlen(PLACEHOLDER), export->out);
-	json_object_put(root);
 	free(text);
 	return true;
 }

@@ -39,7 +39,7 @@ static struct lost_block lost_of(const struct view *view, const struct live *liv
 		.address = live->ptr,
 		.size = live->req,
 		.site = view->model.site[live->site].address,
-		.ns = recording_ns(view->reader, live->when),
+		.ns = recording_ns(view->reader, live_when(live)),
 		.tid = live->tid,
 	};
 }
@@ -62,10 +62,10 @@ static void take_name(char *name, size_t size, const char *command)
 
 static bool report_recording(struct options *options)
 {
-	struct view view = { .path = options->path };
+	struct view view = { .path = options->path, .wants_live = true };
 	struct leaks *leaks = &options->report;
+	const struct live *live;
 	const char *pid;
-	size_t room = 0;
 	bool done;
 
 	if (!view_load(&view))
@@ -75,15 +75,10 @@ static bool report_recording(struct options *options)
 	take_name(leaks->comm, sizeof(leaks->comm), recording_info(view.reader, "command"));
 	pid = recording_info(view.reader, "pid");
 	leaks->pid = pid ? atoi(pid) : 0;
-	for (size_t i = 0; i < view.model.live_room; i++) {
-		const struct live *live = &view.model.live[i];
-		struct lost_block block;
-
-		if (!live->ptr)
-			continue;
-		block = lost_of(&view, live);
-		add_block(leaks, &room, &block);
-	}
+	leaks->block = xmalloc((view.model.live.nr + 1) * sizeof(*leaks->block));
+	/* sorting them takes what the table had */
+	for (size_t at = 0; (live = live_drain(&view.model.live, &at));)
+		leaks->block[leaks->count++] = lost_of(&view, live);
 	done = leaks_report(leaks);
 	view_notes(&view);
 	view_free(&view);
@@ -103,8 +98,8 @@ static void take_sites(struct leaks *leaks, const struct view *view)
 	if (!leaks->count)
 		return;
 	qsort(leaks->block, leaks->count, sizeof(*leaks->block), by_address);
-	for (size_t i = 0; i < view->model.live_room; i++) {
-		const struct live *live = &view->model.live[i];
+	for (size_t i = 0; i < view->model.live.room; i++) {
+		const struct live *live = &view->model.live.entry[i];
 		struct lost_block key = { .address = live->ptr }, *block;
 
 		block = live->ptr ?
@@ -135,7 +130,7 @@ static void read_comm(char *name, size_t size, pid_t pid)
 static bool report_scan(struct options *options, const struct scan_result *result)
 {
 	struct leaks *leaks = &options->report;
-	struct view view = { .path = options->sites };
+	struct view view = { .path = options->sites, .wants_live = true };
 	size_t room = 0;
 	bool done;
 

@@ -263,9 +263,9 @@ static struct json_object *block_json(const struct leaks *leaks, const struct lo
 	return object;
 }
 
-static void print_json(const struct leaks *leaks)
+static struct json_object *totals_json(const struct leaks *leaks)
 {
-	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
+	struct json_object *root = json_object_new_object();
 
 	json_add_number(root, "leaks", leaks->count);
 	json_add_number(root, "bytes", total_bytes(leaks));
@@ -276,10 +276,24 @@ static void print_json(const struct leaks *leaks)
 		json_add_number(root, "threads", leaks->scan->threads);
 		json_add_number(root, "stopped_ns", leaks->scan->stood_ns);
 	}
-	for (size_t i = 0; i < leaks->count; i++)
-		json_object_array_add(list, block_json(leaks, &leaks->block[i]));
-	json_object_object_add(root, "objects", list);
-	json_print(root);
+	return root;
+}
+
+/* One by one: there may be millions. */
+static void print_json(const struct leaks *leaks)
+{
+	struct json_object *root = totals_json(leaks);
+	const char *text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
+
+	printf("%.*s,\"objects\":[", (int)strlen(text) - 1, text);
+	json_object_put(root);
+	for (size_t i = 0; i < leaks->count; i++) {
+		root = block_json(leaks, &leaks->block[i]);
+		text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
+		printf("%s\n%s", i ? "," : "", text);
+		json_object_put(root);
+	}
+	puts("\n]}");
 }
 
 bool leaks_report(struct leaks *leaks)

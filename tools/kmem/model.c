@@ -2,8 +2,8 @@
 /*
  * model.c - play a recording through.
  *
- * Live objects are in a hash table by address, linear probing, with backward shifts at removal. An allocation at an
- * address that is live means that a free was lost: it is taken as freed then.
+ * Live objects are in live.c. An allocation at an address that is live means that a free was lost: it is taken as freed
+ * then. Each look at them is a miss of the CPU's caches, so the memory of events that come soon is asked for ahead.
  *
  * Peak: of each site is kept what was live when all together were at their highest. Nobody walks the sites at each new
  * peak: peaks are numbered, and a site that is about to change notes first what it has as its share of the last
@@ -39,49 +39,6 @@ uint64_t model_alloc_bytes(const struct reader *reader, const struct event *even
 	if (cache)
 		return cache->size;
 	return event->type == TRACE_VMALLOC ? (event->req + PAGE - 1) & ~(PAGE - 1) : event->req;
-}
-
-static struct live *slot_of(struct model *model, uint64_t ptr)
-{
-	size_t at = hash(ptr) & (model->live_room - 1);
-
-	while (model->live[at].ptr && model->live[at].ptr != ptr)
-		at = (at + 1) & (model->live_room - 1);
-	return &model->live[at];
-}
-
-static void grow_live(struct model *model)
-{
-	struct live *old = model->live;
-	size_t room = model->live_room;
-
-	model->live_room = room ? room * 2 : 1024;
-	model->live = xcalloc(model->live_room, sizeof(*model->live));
-	for (size_t i = 0; i < room; i++)
-		if (old[i].ptr)
-			*slot_of(model, old[i].ptr) = old[i];
-	free(old);
-}
-
-static void remove_live(struct model *model, struct live *live)
-{
-	size_t mask = model->live_room - 1, hole = (size_t)(live - model->live), at = hole;
-
-	for (;;) {
-		size_t home;
-
-		at = (at + 1) & mask;
-		if (!model->live[at].ptr)
-			break;
-		home = hash(model->live[at].ptr) & mask;
-		/* may it move to the hole: is its home not between the hole and it? */
-		if (((at - home) & mask) >= ((at - hole) & mask)) {
-			model->live[hole] = model->live[at];
-			hole = at;
-		}
-	}
-	model->live[hole].ptr = 0;
-	model->nr_live--;
 }
 
 static uint64_t hash_of_site(uint64_t address, uint32_t stack)
@@ -142,11 +99,9 @@ static void note_peak_share(struct site *site, uint64_t peak_number)
 /* How many objects a sampled one stands for. */
 static double weight_of(const struct model *model, uint64_t req)
 {
-	double bytes = req ? (double)req : 1, x = bytes / model->mean;
-
 	if (!model->sampled)
 		return 1;
-	return 1 / -expm1(-x);
+	return 1 / -expm1(-(req ? (double)req : 1) / model->mean);
 }
 
 static unsigned logarithm(uint64_t n, unsigned max)
@@ -179,7 +134,7 @@ static void note_point(struct model *model, uint64_t ns)
 
 static void take_free(struct model *model, struct reader *reader, const struct event *event)
 {
-	struct live *live = model->live_room ? slot_of(model, event->ptr) : NULL;
+	struct live *live = model->live.room ? live_find(&model->live, event->ptr) : NULL;
 	struct site *site;
 	double weight, bytes;
 	uint64_t age;
@@ -193,7 +148,7 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 	note_peak_share(site, model->peak_number);
 	weight = weight_of(model, live->req);
 	bytes = weight * (double)live->bytes;
-	age = recording_ns(reader, event->when) - recording_ns(reader, live->when);
+	age = recording_ns(reader, event->when) - recording_ns(reader, live_when(live));
 	for (int i = 0; i < 2; i++) {
 		struct tally *sum = i ? &site->sum : &model->sum;
 
@@ -207,7 +162,7 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 		add_live(sum, -weight, -bytes);
 	}
 	model->by_lifetime[logarithm(age, MODEL_LIVES)] += weight;
-	remove_live(model, live);
+	live_remove(&model->live, live);
 }
 
 static bool is_wanted(const struct model_filter *filter, const struct event *event, uint64_t ns)
@@ -228,20 +183,26 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 	struct site *site = &model->site[number];
 	struct live *live;
 
-	if (model->nr_live * 2 >= model->live_room)
-		grow_live(model);
-	live = slot_of(model, event->ptr);
+	live_reserve(&model->live);
+	live = live_find(&model->live, event->ptr);
 	if (live->ptr) {
 		struct event lost = *event;
 
 		lost.type = TRACE_KFREE;
 		take_free(model, reader, &lost);
-		live = slot_of(model, event->ptr);
+		live = live_find(&model->live, event->ptr);
 	}
 	note_peak_share(site, model->peak_number);
-	*live = (struct live){ event->ptr, event->when, event->req, size,
-			       number,	   event->tid,	event->cpu, event->cache };
-	model->nr_live++;
+	*live = (struct live){
+		.ptr = event->ptr & TRACE_ADDRESS_MASK,
+		.req = event->req & TRACE_REQ_MASK,
+		.bytes = size & TRACE_REQ_MASK,
+		.site = number,
+		.tid = event->tid & LIVE_TID_MASK,
+		.when = event->when >> LIVE_TICKS_SHIFT & LIVE_WHEN_MASK,
+		.cpu = event->cpu & LIVE_CPU_MASK,
+	};
+	model->live.nr++;
 	for (int i = 0; i < 2; i++) {
 		struct tally *sum = i ? &site->sum : &model->sum;
 
@@ -268,9 +229,7 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 /* Another program took the process' place: all that was live is gone with the one before. */
 static void forget_live(struct model *model)
 {
-	if (model->live_room)
-		memset(model->live, 0, model->live_room * sizeof(*model->live));
-	model->nr_live = 0;
+	live_clear(&model->live);
 	for (size_t i = 0; i < model->nr_sites; i++) {
 		struct site *site = &model->site[i];
 
@@ -291,13 +250,13 @@ static void settle(struct tally *sum)
 
 static void add_ages(struct model *model, const struct reader *reader)
 {
-	for (size_t i = 0; i < model->live_room; i++) {
-		const struct live *live = &model->live[i];
+	for (size_t i = 0; i < model->live.room; i++) {
+		const struct live *live = &model->live.entry[i];
 		double age;
 
 		if (!live->ptr)
 			continue;
-		age = (double)(model->end_ns - recording_ns(reader, live->when));
+		age = (double)(model->end_ns - recording_ns(reader, live_when(live)));
 		age *= weight_of(model, live->req);
 		model->sum.live_ns += age;
 		model->site[live->site].sum.live_ns += age;
@@ -317,23 +276,37 @@ static void finish(struct model *model, const struct reader *reader)
 	add_ages(model, reader);
 }
 
+/* Bytes from sample to sample; 0: it is not sampled. */
+static double mean_of(const struct reader *reader)
+{
+	const char *text = recording_info(reader, "sample_bytes");
+	double mean = text ? strtod(text, NULL) : 0;
+
+	return mean > 0 && mean < MEAN_MAX ? mean : 0;
+}
+
+bool model_is_sampled(const struct reader *reader)
+{
+	return mean_of(reader) > 0;
+}
+
 void model_play(struct model *model, struct reader *reader, const struct model_filter *filter)
 {
-	const char *mean = recording_info(reader, "sample_bytes");
 	struct progress progress;
 	struct event event;
 	unsigned image = 0;
 
 	*model = (struct model){ .points_every = FIRST_DISTANCE_NS, .peak_number = 1 };
 	model->by_stack = filter && filter->by_stack;
-	if (mean && strtod(mean, NULL) > 0 && strtod(mean, NULL) < MEAN_MAX) {
-		model->sampled = true;
-		model->mean = strtod(mean, NULL);
-	}
+	model->mean = mean_of(reader);
+	model->sampled = model->mean > 0;
 	progress_start(&progress, "reading");
 	while (recording_next(reader, &event)) {
 		uint64_t ns = recording_ns(reader, event.when);
+		const struct event *ahead = recording_ahead(reader);
 
+		if (ahead)
+			live_prefetch(&model->live, ahead->ptr);
 		if (recording_image(reader) != image)
 			forget_live(model);
 		image = recording_image(reader);
@@ -354,6 +327,6 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 void model_free(struct model *model)
 {
 	free(model->site);
-	free(model->live);
+	live_free(&model->live);
 	free(model->site_hash);
 }

@@ -2,13 +2,14 @@
 /*
  * model.h - what was live when: the events of a recording, played through.
  *
- * Kept are the objects that are live and sums per call site, not the events: so memory does not grow with a recording's length.
+ * Kept are the objects that are live (live.h) and sums per call site, not the events: so memory does not grow with a recording's length.
  * A sampled recording's numbers are estimates: each sample counts for the bytes and objects that it stands for.
  */
 #ifndef KMEM_MODEL_H
 #define KMEM_MODEL_H
 
 #include "event.h"
+#include "live.h"
 #include "recording.h"
 
 #define MODEL_SHORT_NS 1000000UL /* an object that lives for less is short-lived */
@@ -67,9 +68,8 @@ struct model {
 	uint64_t nr_events,
 		unknown_frees; /* frees of what was allocated before, or whose event was lost */
 	bool sampled, by_stack;
+	struct live_table live; /* at the end: what was never freed */
 	/* private */
-	struct live *live;
-	size_t nr_live, live_room;
 	uint32_t *site_hash;
 	size_t site_room, site_hash_room;
 	uint64_t peak_number;
@@ -81,18 +81,7 @@ struct model {
 /* Play all of a recording. Shows progress on a terminal. */
 void model_play(struct model *model, struct reader *reader, const struct model_filter *filter);
 void model_free(struct model *model);
-
-/* An object that was never freed. */
-struct live {
-	uint64_t ptr; /* 0: an empty entry */
-	uint64_t when;
-	uint64_t req;
-	uint64_t bytes; /* that it takes */
-	uint32_t site;	/* number */
-	uint32_t tid;
-	uint16_t cpu;
-	uint16_t cache;
-};
+bool model_is_sampled(const struct reader *reader);
 
 /* The bytes that an allocation takes: of its cache, or whole pages. */
 uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event);

@@ -242,6 +242,8 @@ int record_run(const struct record_options *options)
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	session_calibrate(&session); /* before: it takes a while */
+	recording_coarsen(session.writer,
+			  (uint64_t)((double)options->clock_ns / session.ns_per_tick));
 	if (options->program)
 		session.target.pid = pid = program = start_program(options);
 	running = &session;
@@ -261,7 +263,7 @@ int record_run(const struct record_options *options)
 	return WEXITSTATUS(status);
 }
 
-enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR, KEY_STACKS };
+enum { KEY_SAMPLE = 256, KEY_ALL, KEY_FULL, KEY_RING, KEY_MAX, KEY_FOR, KEY_STACKS, KEY_CLOCK };
 
 static const struct argp_option argp_options[] = {
 	{ "output", 'o', "FILE", 0, "where the recording goes (default " RECORDING_DEFAULT ")", 0 },
@@ -277,6 +279,9 @@ static const struct argp_option argp_options[] = {
 	{ "ring", KEY_RING, "EVENTS", 0,
 	  "events that a CPU keeps until they are taken (default 64K)", 2 },
 	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on",
+	  3 },
+	{ "clock", KEY_CLOCK, "NS", 0,
+	  "time stamps to so many nanoseconds (default about 25): coarser ones make the file smaller",
 	  3 },
 	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
 	{ 0 },
@@ -322,6 +327,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_MAX:
 		options->max_bytes = option_number(state, "--max-size", arg, 1, UINT64_MAX / 2);
+		break;
+	case KEY_CLOCK:
+		options->clock_ns = option_number(state, "--clock", arg, 1, 1000000000);
 		break;
 	case KEY_FOR:
 		options->seconds = strtod(arg, &arg);

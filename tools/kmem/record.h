@@ -19,6 +19,7 @@ struct record_options {
 	bool passing; /* it is read here, and then goes: what must be known of it is said then */
 	uint64_t sample_bytes, ring_events;
 	uint64_t max_bytes; /* 0: no limit */
+	uint64_t clock_ns;  /* that time stamps may be off by; 0: as fine as they are */
 	double seconds;	    /* 0: no end */
 	pid_t pid;
 	char **program; /* NULL: attach to pid */

@@ -8,7 +8,7 @@
  *	file:  "kmem.data" 0, u16 version, u32 reserved
  *	chunk: u32 CHUNK_MAGIC, u32 kind, u32 bytes in the file, u32 bytes unpacked, u32 CRC-32 of what is in the file, u32 reserved
  *
- * Payloads are zlib's (RFC 1950).
+ * Payloads are zstd's (RFC 8878). What is in them: recording_format.h, and enum chunk_kind.
  */
 #ifndef KMEM_RECORDING_H
 #define KMEM_RECORDING_H
@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #define RECORDING_DEFAULT "kmem.data"
+#define RECORDING_AHEAD 24U
 
 enum chunk_kind {
 	CHUNK_INFO,   /* lines "name value": what was recorded, and how */
@@ -36,6 +37,8 @@ struct writer;
 
 /* A new file, which must not be a directory. NULL: said why. */
 struct writer *recording_create(const char *path);
+/* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
+void recording_coarsen(struct writer *writer, uint64_t ticks);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
 void recording_event(struct writer *writer, const struct event *event);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
@@ -65,6 +68,10 @@ struct reader *recording_open(const char *path);
 void recording_reader_close(struct reader *reader);
 /* The next event. False: the end; a file that was cut or damaged has had that said, once. */
 bool recording_next(struct reader *reader, struct event *event);
+/* The event RECORDING_AHEAD behind the one that came last, so that its memory can be fetched; NULL: not known yet. */
+const struct event *recording_ahead(const struct reader *reader);
+/* Read all but the events, which are passed over: maps, caches and what else is behind them is known then. */
+void recording_skim(struct reader *reader);
 
 /* From CHUNK_INFO; NULL: not there. Valid after recording_open(). */
 const char *recording_info(const struct reader *reader, const char *name);
@@ -72,7 +79,7 @@ const char *recording_info(const struct reader *reader, const char *name);
 const char *recording_maps(const struct reader *reader);
 /* NULL: not known (yet). */
 const struct cache_name *recording_cache(const struct reader *reader, unsigned id);
-/* A call stack that events have had so far, innermost first. NULL: there is no such. */
+/* A call stack that events have had so far, innermost first; until the next one is asked for. NULL: there is no such. */
 const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
 				       bool *cut);
 /* How many there are so far; their numbers are 1 to that. */

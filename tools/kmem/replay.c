@@ -39,10 +39,14 @@ struct table {
 	size_t count, room, each;
 };
 
+/* A hash table of what is live, at most three quarters full. */
 struct slots {
-	uint64_t *ptr;	/* hash: address in the recording; 0: empty */
-	uint32_t *slot; /* and the slot of its object */
+	struct place {
+		uint64_t ptr; /* address in the recording; 0: empty */
+		uint32_t slot;
+	} * place;
 	size_t room, count;
+	unsigned shift; /* of a hash, to a place */
 };
 
 struct replay {
@@ -67,25 +71,32 @@ static void *push(struct table *table)
 {
 	if (table->count == table->room) {
 		size_t room = table->room ? table->room * 2 : ROOM_FIRST;
-		void *start = map(room * table->each);
 
-		if (table->start) {
-			memcpy(start, table->start, table->count * table->each);
-			munmap(table->start, table->room * table->each);
-		}
-		table->start = start;
+		if (!table->start)
+			table->start = map(room * table->each);
+		else
+			table->start = mremap(table->start, table->room * table->each,
+					      room * table->each, MREMAP_MAYMOVE);
+		if (table->start == MAP_FAILED)
+			give_up("no memory for %zu operations", room);
 		table->room = room;
 	}
 	return (char *)table->start + table->count++ * table->each;
 }
 
-static size_t slot_place(const struct slots *slots, uint64_t ptr)
+static size_t home_of(const struct slots *slots, uint64_t ptr)
 {
-	size_t at = (ptr >> 4) * 0x9e3779b97f4a7c15UL >> 20 & (slots->room - 1);
+	return ptr * 0x9e3779b97f4a7c15UL >> slots->shift;
+}
 
-	while (slots->ptr[at] && slots->ptr[at] != ptr)
+/* Its place, or the empty one where it may go. */
+static struct place *place_of(const struct slots *slots, uint64_t ptr)
+{
+	size_t at = home_of(slots, ptr);
+
+	while (slots->place[at].ptr && slots->place[at].ptr != ptr)
 		at = (at + 1) & (slots->room - 1);
-	return at;
+	return &slots->place[at];
 }
 
 static void grow(struct slots *slots)
@@ -93,41 +104,34 @@ static void grow(struct slots *slots)
 	struct slots old = *slots;
 
 	slots->room = old.room ? old.room * 2 : ROOM_FIRST;
-	slots->ptr = map(slots->room * sizeof(*slots->ptr));
-	slots->slot = map(slots->room * sizeof(*slots->slot));
-	for (size_t i = 0; i < old.room; i++) {
-		size_t at = old.ptr[i] ? slot_place(slots, old.ptr[i]) : 0;
-
-		if (!old.ptr[i])
-			continue;
-		slots->ptr[at] = old.ptr[i];
-		slots->slot[at] = old.slot[i];
-	}
-	if (old.room) {
-		munmap(old.ptr, old.room * sizeof(*old.ptr));
-		munmap(old.slot, old.room * sizeof(*old.slot));
-	}
+	slots->shift = 64 - (unsigned)__builtin_ctzl(slots->room);
+	slots->place = map(slots->room * sizeof(*slots->place));
+	madvise(slots->place, slots->room * sizeof(*slots->place), MADV_HUGEPAGE);
+	for (size_t i = 0; i < old.room; i++)
+		if (old.place[i].ptr)
+			*place_of(slots, old.place[i].ptr) = old.place[i];
+	if (old.room)
+		munmap(old.place, old.room * sizeof(*old.place));
 }
 
 /* Take the entry out; those that follow move up as far as they may. */
-static void forget(struct slots *slots, size_t hole)
+static void forget(struct slots *slots, struct place *place)
 {
-	size_t mask = slots->room - 1, at = hole;
+	size_t mask = slots->room - 1, hole = (size_t)(place - slots->place), at = hole;
 
 	for (;;) {
 		size_t home;
 
 		at = (at + 1) & mask;
-		if (!slots->ptr[at])
+		if (!slots->place[at].ptr)
 			break;
-		home = (slots->ptr[at] >> 4) * 0x9e3779b97f4a7c15UL >> 20 & mask;
+		home = home_of(slots, slots->place[at].ptr);
 		if (((at - home) & mask) >= ((at - hole) & mask)) {
-			slots->ptr[hole] = slots->ptr[at];
-			slots->slot[hole] = slots->slot[at];
+			slots->place[hole] = slots->place[at];
 			hole = at;
 		}
 	}
-	slots->ptr[hole] = 0;
+	slots->place[hole].ptr = 0;
 	slots->count--;
 }
 
@@ -140,41 +144,48 @@ static void add_operation(struct replay *replay, uint32_t slot, uint64_t size)
 
 static void add_free(struct replay *replay, uint64_t ptr)
 {
-	size_t at = replay->slots.room ? slot_place(&replay->slots, ptr) : 0;
+	struct place *place = replay->slots.room ? place_of(&replay->slots, ptr) : NULL;
 
-	if (!replay->slots.room || !replay->slots.ptr[at]) {
+	if (!place || !place->ptr) {
 		replay->unknown++;
 		return;
 	}
-	add_operation(replay, replay->slots.slot[at], 0);
-	*(uint32_t *)push(&replay->unused) = replay->slots.slot[at];
-	forget(&replay->slots, at);
+	add_operation(replay, place->slot, 0);
+	*(uint32_t *)push(&replay->unused) = place->slot;
+	forget(&replay->slots, place);
 	replay->frees++;
 }
 
 static void add_alloc(struct replay *replay, const struct event *event)
 {
 	uint64_t size = event->req ? event->req : 1;
+	struct place *place;
 	uint32_t slot;
-	size_t at;
 
 	if (size > UINT32_MAX) {
 		replay->too_large++;
 		return;
 	}
-	if (replay->slots.count * 2 >= replay->slots.room)
+	if (replay->slots.count >= replay->slots.room / 4 * 3)
 		grow(&replay->slots);
-	if (replay->slots.ptr[slot_place(&replay->slots, event->ptr)])
+	if (place_of(&replay->slots, event->ptr)->ptr)
 		add_free(replay, event->ptr); /* its free was lost */
 	slot = replay->unused.count ? ((uint32_t *)replay->unused.start)[--replay->unused.count] :
 				      replay->nr_slots++;
-	at = slot_place(&replay->slots, event->ptr);
-	replay->slots.ptr[at] = event->ptr;
-	replay->slots.slot[at] = slot;
+	place = place_of(&replay->slots, event->ptr);
+	*place = (struct place){ event->ptr, slot };
 	replay->slots.count++;
 	add_operation(replay, slot, size);
 	replay->allocs++;
 	replay->bytes += size;
+}
+
+static void fetch_ahead(const struct replay *replay, const struct reader *reader)
+{
+	const struct event *ahead = recording_ahead(reader);
+
+	if (ahead && replay->slots.room)
+		__builtin_prefetch(&replay->slots.place[home_of(&replay->slots, ahead->ptr)], 1);
 }
 
 static bool load(struct replay *replay, const char *path)
@@ -192,12 +203,18 @@ static bool load(struct replay *replay, const char *path)
 	replay->operations.each = sizeof(struct operation);
 	replay->unused.each = sizeof(uint32_t);
 	while (recording_next(reader, &event)) {
+		fetch_ahead(replay, reader);
+		if (!event.ptr)
+			continue;
 		if (event_is_alloc(&event))
 			add_alloc(replay, &event);
 		else if (event_is_free(&event))
 			add_free(replay, event.ptr);
 	}
 	recording_reader_close(reader);
+	/* the heap that is measured has the memory to itself, but for the operations */
+	if (replay->slots.room)
+		munmap(replay->slots.place, replay->slots.room * sizeof(*replay->slots.place));
 	return true;
 }
 

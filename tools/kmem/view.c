@@ -89,16 +89,38 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 const struct argp view_argp = { options, parse, NULL, NULL, NULL, NULL, NULL };
 
+static void open_symbols(struct view *view)
+{
+	view->symbols = symbols_open(recording_maps(view->reader));
+	if (view->mangled)
+		symbols_keep_mangled(view->symbols);
+}
+
 bool view_load(struct view *view)
 {
 	view->reader = recording_open(view->path ? view->path : RECORDING_DEFAULT);
 	if (!view->reader)
 		return false;
 	model_play(&view->model, view->reader, &view->filter);
-	view->symbols = symbols_open(recording_maps(view->reader));
-	if (view->mangled)
-		symbols_keep_mangled(view->symbols);
+	if (!view->wants_live)
+		live_free(&view->model.live);
+	open_symbols(view);
 	return true;
+}
+
+bool view_open(struct view *view)
+{
+	const char *path = view->path ? view->path : RECORDING_DEFAULT;
+
+	view->reader = recording_open(path);
+	if (!view->reader)
+		return false;
+	/* the maps that hold are behind the events */
+	recording_skim(view->reader);
+	open_symbols(view);
+	recording_reader_close(view->reader);
+	view->reader = recording_open(path);
+	return view->reader != NULL;
 }
 
 void view_free(struct view *view)

@@ -17,7 +17,8 @@ struct view {
 	struct model_filter filter;
 	const char *function; /* a regular expression; NULL: all */
 	bool json;
-	bool mangled; /* C++ names */
+	bool mangled;	 /* C++ names */
+	bool wants_live; /* model.live, which takes much memory, after view_load() */
 	/* from view_load() */
 	struct reader *reader;
 	struct model model;
@@ -29,6 +30,8 @@ extern const struct argp view_argp;
 
 /* Read all of it. False: said why. */
 bool view_load(struct view *view);
+/* Find out where its symbols are, and begin anew: events are to be read from view->reader. */
+bool view_open(struct view *view);
 void view_free(struct view *view);
 /* Does the filter for functions let this site through? */
 bool view_wants_site(struct view *view, const struct site *site);

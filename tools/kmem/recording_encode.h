@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* recording_encode.h - the events of a chunk, as columns. */
+#ifndef KMEM_RECORDING_ENCODE_H
+#define KMEM_RECORDING_ENCODE_H
+
+#include "event.h"
+#include "recording_format.h"
+
+struct encoder;
+
+struct encoder *encoder_new(void);
+void encoder_free(struct encoder *encoder);
+/* See recording_coarsen(). */
+void encoder_coarsen(struct encoder *encoder, uint64_t ticks);
+/* True: the chunk is full. */
+bool encoder_add(struct encoder *encoder, const struct event *event);
+size_t encoder_events(const struct encoder *encoder);
+/* The chunk: its header, and the columns that are not empty. Returns how many these are. */
+size_t encoder_pieces(const struct encoder *encoder, struct events_header *header,
+		      const void *piece[NR_COLUMNS], size_t size[NR_COLUMNS]);
+/* A new chunk. */
+void encoder_start(struct encoder *encoder);
+
+#endif

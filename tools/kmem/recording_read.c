@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recording_read.c - read a recording: its chunks. Events: recording_decode.c. Call stacks: recording_untree.c.
+ *
+ * Chunks are read one after the other, and their events taken apart some hundred at a time, so that whoever plays them can
+ * ask the processor for the memory of those that come next (recording_ahead()). Memory: one chunk, and the tree of call stacks.
+ *
+ * Nothing in the file is believed: whatever is out of its range ends the reading, with one line.
+ */
+#include "recording.h"
+
+#include "recording_decode.h"
+#include "recording_format.h"
+#include "recording_untree.h"
+#include "say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#define NS_MAX 1e18 /* thirty years; more stands in a damaged file only */
+#define BATCH 512U
+#define AHEAD RECORDING_AHEAD
+
+struct reader {
+	FILE *file;
+	char *path;
+	uint64_t file_bytes;
+	char *info, *maps;
+	struct cache_name *caches[NR_CACHES / 256]; /* NULL: none of these 256 */
+	uint64_t lost, first, last, end;
+	double ns_per_tick;
+	bool whole, tail_missing, over;
+	unsigned image;
+	ZSTD_DCtx *zstd;
+	uint8_t *packed, *data; /* of the chunk at hand */
+	size_t packed_room, data_room;
+	struct decoder *decoder;
+	struct read_stacks *stacks;
+	struct event batch[BATCH]; /* taken apart: [at, count) */
+	size_t at, count;
+	bool damaged; /* behind the batch */
+};
+
+/* The rest can't be used: said once, however often the file is read. */
+static bool stop(struct reader *reader, const char *why)
+{
+	static char *said;
+
+	if (!reader->over && (!said || strcmp(said, reader->path) != 0)) {
+		free(said);
+		said = xstrdup(reader->path);
+		say("%s: %s at byte %ld: what is before that is shown", reader->path, why,
+		    ftell(reader->file));
+	}
+	reader->over = true;
+	return false;
+}
+
+static uint8_t *room(uint8_t *buf, size_t *have, size_t need)
+{
+	if (need <= *have)
+		return buf;
+	*have = need;
+	return xrealloc(buf, need);
+}
+
+/* Read the next chunk into reader->packed. False: the end. */
+static bool read_packed(struct reader *reader, struct chunk_header *header)
+{
+	size_t n;
+
+	if (reader->over)
+		return false;
+	n = fread(header, 1, sizeof(*header), reader->file);
+	if (!n && feof(reader->file)) {
+		if (!reader->whole)
+			stop(reader, "the recording was cut off");
+		reader->over = true;
+		return false;
+	}
+	if (n != sizeof(*header))
+		return stop(reader, "the recording was cut off");
+	if (header->magic != CHUNK_MAGIC || header->bytes > CHUNK_BYTES_MAX ||
+	    header->unpacked > CHUNK_BYTES_MAX)
+		return stop(reader, "the recording is damaged");
+	reader->packed = room(reader->packed, &reader->packed_room, header->bytes + 1UL);
+	if (fread(reader->packed, 1, header->bytes, reader->file) != header->bytes)
+		return stop(reader, "the recording was cut off");
+	if (crc32(0, reader->packed, header->bytes) != header->crc)
+		return stop(reader, "the recording is damaged");
+	return true;
+}
+
+/* And into reader->data. */
+static bool unpack(struct reader *reader, const struct chunk_header *header)
+{
+	reader->data = room(reader->data, &reader->data_room, header->unpacked + 1UL);
+	/* an error is a number that is no size either */
+	if (ZSTD_decompressDCtx(reader->zstd, reader->data, header->unpacked, reader->packed,
+				header->bytes) != header->unpacked)
+		return stop(reader, "the recording is damaged");
+	reader->data[header->unpacked] = 0;
+	return true;
+}
+
+static void add_caches(struct reader *reader, const char *text)
+{
+	while (*text) {
+		unsigned id, size, object_size;
+		struct cache_name *cache;
+		char name[sizeof(cache->name)] = "";
+
+		if (sscanf(text, "%u %u %u %39[^\n]", &id, &size, &object_size, name) == 4 &&
+		    id < NR_CACHES) {
+			if (!reader->caches[id / 256])
+				reader->caches[id / 256] = xcalloc(256, sizeof(*cache));
+			cache = &reader->caches[id / 256][id % 256];
+			cache->size = size;
+			cache->object_size = object_size;
+			memcpy(cache->name, name, sizeof(name));
+		}
+		text = strchr(text, '\n');
+		if (!text++)
+			break;
+	}
+}
+
+static void take_chunk(struct reader *reader, const struct chunk_header *header)
+{
+	uint64_t number = 0, more = 0;
+
+	if (header->unpacked >= sizeof(number))
+		memcpy(&number, reader->data, sizeof(number));
+	if (header->unpacked >= 2 * sizeof(number))
+		memcpy(&more, reader->data + sizeof(number), sizeof(more));
+	switch (header->kind) {
+	case CHUNK_INFO:
+		free(reader->info);
+		reader->info = xstrdup((char *)reader->data);
+		break;
+	case CHUNK_MAPS:
+		if (header->unpacked < sizeof(number))
+			break;
+		free(reader->maps);
+		reader->maps = xstrdup((char *)reader->data + sizeof(number));
+		break;
+	case CHUNK_CACHES:
+		add_caches(reader, (char *)reader->data);
+		break;
+	case CHUNK_STACKS:
+		read_stacks_add(reader->stacks, reader->data, header->unpacked);
+		break;
+	case CHUNK_LOST:
+		reader->lost = number;
+		break;
+	case CHUNK_END:
+		reader->end = number;
+		reader->whole = true;
+		reader->tail_missing = more & 1;
+		break;
+	case CHUNK_IMAGE:
+		reader->image++;
+		break;
+	default: /* of a later version */
+		break;
+	}
+}
+
+/* Read on until there are events. False: the end. */
+static bool next_events(struct reader *reader)
+{
+	struct chunk_header header;
+
+	decoder_stop(reader->decoder);
+	while (read_packed(reader, &header) && unpack(reader, &header)) {
+		if (header.kind != CHUNK_EVENTS)
+			take_chunk(reader, &header);
+		else if (!decoder_start(reader->decoder, reader->data, header.unpacked,
+					recording_nr_stacks(reader)))
+			return stop(reader, "the recording is damaged");
+		else if (decoder_left(reader->decoder))
+			return true;
+	}
+	return false;
+}
+
+void recording_skim(struct reader *reader)
+{
+	struct chunk_header header;
+
+	decoder_stop(reader->decoder);
+	reader->at = reader->count = 0;
+	while (read_packed(reader, &header)) {
+		if (header.kind == CHUNK_EVENTS)
+			continue;
+		if (!unpack(reader, &header))
+			break;
+		take_chunk(reader, &header);
+	}
+}
+
+static struct reader *refuse(struct reader *reader, const char *why)
+{
+	say("%s is %s", reader->path, why);
+	recording_reader_close(reader);
+	return NULL;
+}
+
+struct reader *recording_open(const char *path)
+{
+	struct reader *reader = xcalloc(1, sizeof(*reader));
+	struct file_header header;
+	struct stat stat;
+	const char *ticks;
+
+	reader->path = xstrdup(path);
+	reader->decoder = decoder_new();
+	reader->stacks = read_stacks_new();
+	reader->zstd = ZSTD_createDCtx();
+	if (!reader->zstd)
+		give_up("no memory");
+	reader->file = fopen(path, "re");
+	if (!reader->file || fstat(fileno(reader->file), &stat) != 0) {
+		say("%s can't be read: %s", path, strerror(errno));
+		recording_reader_close(reader);
+		return NULL;
+	}
+	if (S_ISDIR(stat.st_mode))
+		return refuse(reader, "a directory, not a recording of kmem");
+	reader->file_bytes = (uint64_t)stat.st_size;
+	if (fread(&header, sizeof(header), 1, reader->file) != 1 ||
+	    memcmp(header.magic, FILE_MAGIC, sizeof(header.magic)) != 0)
+		return refuse(reader, "no recording of kmem");
+	if (header.version != FILE_VERSION)
+		return refuse(reader, "a recording of another version of kmem");
+	next_events(reader);
+	ticks = recording_info(reader, "ns_per_tick");
+	reader->ns_per_tick = ticks ? strtod(ticks, NULL) : 0;
+	if (!(reader->ns_per_tick > 0 && reader->ns_per_tick < 1000))
+		reader->ns_per_tick = 1;
+	ticks = recording_info(reader, "start");
+	reader->first = ticks ? strtoull(ticks, NULL, 10) : 0;
+	return reader;
+}
+
+void recording_reader_close(struct reader *reader)
+{
+	if (reader->file)
+		fclose(reader->file);
+	for (size_t i = 0; i < NR_CACHES / 256; i++)
+		free(reader->caches[i]);
+	free(reader->path);
+	free(reader->info);
+	free(reader->maps);
+	free(reader->packed);
+	free(reader->data);
+	decoder_free(reader->decoder);
+	read_stacks_free(reader->stacks);
+	ZSTD_freeDCtx(reader->zstd);
+	free(reader);
+}
+
+/* Take more events apart: those that are there already stay, in front of them. */
+static void fill_batch(struct reader *reader)
+{
+	memmove(reader->batch, reader->batch + reader->at,
+		(reader->count - reader->at) * sizeof(*reader->batch));
+	reader->count -= reader->at;
+	reader->at = 0;
+	while (reader->count < BATCH && decoder_left(reader->decoder)) {
+		if (!decoder_next(reader->decoder, &reader->batch[reader->count])) {
+			reader->damaged = true;
+			decoder_stop(reader->decoder);
+			return;
+		}
+		reader->count++;
+	}
+}
+
+bool recording_next(struct reader *reader, struct event *event)
+{
+	if (reader->count - reader->at <= AHEAD && decoder_left(reader->decoder))
+		fill_batch(reader);
+	while (reader->at == reader->count) {
+		if (reader->damaged)
+			return stop(reader, "the recording is damaged");
+		if (!next_events(reader))
+			return false;
+		fill_batch(reader);
+	}
+	*event = reader->batch[reader->at++];
+	reader->last = event->when;
+	return true;
+}
+
+const struct event *recording_ahead(const struct reader *reader)
+{
+	size_t at = reader->at + AHEAD - 1;
+
+	return at < reader->count ? &reader->batch[at] : NULL;
+}
+
+const char *recording_info(const struct reader *reader, const char *name)
+{
+	static char value[4096];
+	size_t length = strlen(name);
+
+	for (const char *line = reader->info; line && *line;) {
+		const char *end = strchrnul(line, '\n');
+
+		if (!strncmp(line, name, length) && line[length] == ' ') {
+			size_t n = (size_t)(end - line) - length - 1;
+
+			n = n < sizeof(value) - 1 ? n : sizeof(value) - 1;
+			memcpy(value, line + length + 1, n);
+			value[n] = 0;
+			return value;
+		}
+		line = *end ? end + 1 : NULL;
+	}
+	return NULL;
+}
+
+const char *recording_maps(const struct reader *reader)
+{
+	return reader->maps;
+}
+
+const struct cache_name *recording_cache(const struct reader *reader, unsigned id)
+{
+	const struct cache_name *page = reader->caches[id / 256 % (NR_CACHES / 256)];
+
+	return page && page[id % 256].size ? &page[id % 256] : NULL;
+}
+
+const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
+				       bool *cut)
+{
+	return read_stacks_frames(reader->stacks, stack, count, cut);
+}
+
+uint32_t recording_nr_stacks(const struct reader *reader)
+{
+	return read_stacks_nr(reader->stacks);
+}
+
+uint64_t recording_lost(const struct reader *reader)
+{
+	return reader->lost;
+}
+
+bool recording_is_whole(const struct reader *reader)
+{
+	return reader->whole;
+}
+
+bool recording_tail_is_missing(const struct reader *reader)
+{
+	return reader->tail_missing;
+}
+
+unsigned recording_image(const struct reader *reader)
+{
+	return reader->image;
+}
+
+uint64_t recording_ns(const struct reader *reader, uint64_t when)
+{
+	double ns = when > reader->first ? (double)(when - reader->first) * reader->ns_per_tick : 0;
+
+	return ns < NS_MAX ? (uint64_t)ns : (uint64_t)NS_MAX;
+}
+
+uint64_t recording_end(const struct reader *reader)
+{
+	return reader->end > reader->last ? reader->end : reader->last;
+}
+
+double recording_progress(const struct reader *reader)
+{
+	long at = ftell(reader->file);
+
+	return reader->file_bytes && at > 0 ? (double)at / (double)reader->file_bytes : 1;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recording_write.c - write a recording: its chunks. Events: recording_encode.c. Call stacks: recording_tree.c.
+ *
+ * The program that is recorded may wait for this: so it is zstd at its fastest level that still looks for entropy. The pieces
+ * of a chunk become blocks of their own (ZSTD_e_flush), each with tables that fit it.
+ */
+#include "recording.h"
+
+#include "recording_encode.h"
+#include "recording_format.h"
+#include "recording_tree.h"
+#include "say.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#define LEVEL 1
+
+struct writer {
+	FILE *file;
+	char *path;
+	uint64_t bytes, events;
+	ZSTD_CCtx *zstd;
+	uint8_t *packed;
+	size_t packed_room;
+	struct encoder *encoder;
+	struct call_tree *stacks; /* NULL: none yet */
+};
+
+static _Noreturn void failed(const struct writer *writer)
+{
+	give_up("%s: %s; what was recorded until now is readable", writer->path, strerror(errno));
+}
+
+static void write_all(struct writer *writer, const void *data, size_t size)
+{
+	if (fwrite(data, 1, size, writer->file) != size)
+		failed(writer);
+	writer->bytes += size;
+}
+
+struct writer *recording_create(const char *path)
+{
+	struct file_header header = { .magic = FILE_MAGIC, .version = FILE_VERSION };
+	struct writer *writer;
+	FILE *file = fopen(path, "we");
+
+	if (!file) {
+		say("%s can't be written: %s", path, strerror(errno));
+		return NULL;
+	}
+	writer = xcalloc(1, sizeof(*writer));
+	writer->file = file;
+	writer->path = xstrdup(path);
+	writer->zstd = ZSTD_createCCtx();
+	if (!writer->zstd ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, LEVEL)))
+		give_up("no memory");
+	writer->encoder = encoder_new();
+	write_all(writer, &header, sizeof(header));
+	return writer;
+}
+
+/* Pack the pieces, each as blocks of its own. Returns the bytes, of writer->packed. */
+static size_t pack(struct writer *writer, const ZSTD_inBuffer *piece, size_t count, size_t total)
+{
+	size_t room = ZSTD_compressBound(total) + count * 64;
+	ZSTD_outBuffer out;
+
+	if (room > writer->packed_room) {
+		free(writer->packed);
+		writer->packed = xmalloc(room);
+		writer->packed_room = room;
+	}
+	out = (ZSTD_outBuffer){ writer->packed, writer->packed_room, 0 };
+	ZSTD_CCtx_reset(writer->zstd, ZSTD_reset_session_only);
+	ZSTD_CCtx_setPledgedSrcSize(writer->zstd, total);
+	for (size_t i = 0; i < count; i++) {
+		ZSTD_inBuffer in = piece[i];
+		ZSTD_EndDirective end = i + 1 < count ? ZSTD_e_flush : ZSTD_e_end;
+
+		if (ZSTD_compressStream2(writer->zstd, &out, &in, end) != 0)
+			give_up("no memory");
+	}
+	return out.pos;
+}
+
+static void write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD_inBuffer *piece,
+			 size_t count)
+{
+	struct chunk_header header = { .magic = CHUNK_MAGIC, .kind = kind };
+	size_t total = 0, packed;
+
+	for (size_t i = 0; i < count; i++)
+		total += piece[i].size;
+	packed = pack(writer, piece, count, total);
+	header.bytes = (uint32_t)packed;
+	header.unpacked = (uint32_t)total;
+	header.crc = (uint32_t)crc32(0, writer->packed, (uInt)packed);
+	write_all(writer, &header, sizeof(header));
+	write_all(writer, writer->packed, packed);
+	if (fflush(writer->file) != 0)
+		failed(writer);
+}
+
+void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size)
+{
+	write_pieces(writer, kind, &(ZSTD_inBuffer){ data, size, 0 }, 1);
+}
+
+static void write_stacks(struct writer *writer)
+{
+	size_t size;
+	const void *data = call_tree_piece(writer->stacks, &size);
+
+	if (size)
+		recording_chunk(writer, CHUNK_STACKS, data, size);
+	call_tree_start(writer->stacks);
+}
+
+uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t count, bool cut)
+{
+	uint32_t number;
+
+	if (!writer->stacks)
+		writer->stacks = call_tree_new();
+	number = call_tree_add(writer->stacks, frames, count, cut);
+	if (call_tree_is_full(writer->stacks))
+		write_stacks(writer);
+	return number;
+}
+
+static void write_events(struct writer *writer)
+{
+	const void *data[NR_COLUMNS];
+	size_t size[NR_COLUMNS], count;
+	struct events_header header;
+	ZSTD_inBuffer piece[NR_COLUMNS + 1] = { { &header, sizeof(header), 0 } };
+
+	count = encoder_pieces(writer->encoder, &header, data, size);
+	for (size_t i = 0; i < count; i++)
+		piece[i + 1] = (ZSTD_inBuffer){ data[i], size[i], 0 };
+	write_pieces(writer, CHUNK_EVENTS, piece, count + 1);
+	encoder_start(writer->encoder);
+}
+
+void recording_flush(struct writer *writer)
+{
+	if (writer->stacks)
+		write_stacks(writer);
+	if (encoder_events(writer->encoder))
+		write_events(writer);
+}
+
+void recording_event(struct writer *writer, const struct event *event)
+{
+	writer->events++;
+	if (encoder_add(writer->encoder, event))
+		recording_flush(writer);
+}
+
+void recording_coarsen(struct writer *writer, uint64_t ticks)
+{
+	encoder_coarsen(writer->encoder, ticks);
+}
+
+void recording_close(struct writer *writer)
+{
+	recording_flush(writer);
+	if (fclose(writer->file) != 0)
+		say("%s: %s", writer->path, strerror(errno));
+	ZSTD_freeCCtx(writer->zstd);
+	encoder_free(writer->encoder);
+	call_tree_free(writer->stacks);
+	free(writer->path);
+	free(writer->packed);
+	free(writer);
+}
+
+uint64_t recording_bytes(const struct writer *writer)
+{
+	return writer->bytes;
+}
+
+uint64_t recording_events(const struct writer *writer)
+{
+	return writer->events;
+}
