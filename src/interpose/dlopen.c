@@ -2,6 +2,8 @@
 /*
  * dlopen.c - what dlopen.S asks: where the C library's own dlopen() is, and which flags get there.
  *
+ * Who unwinds stacks is told (trace/unwind.c), before a module may come to where another was.
+ *
  * Found at the first call and not at the start, since the dynamic linker is asked. Several threads may find it at once: it is the
  * same each time. No locks of ours; wherever dlopen() may be called.
  */
@@ -10,6 +12,7 @@
 #include "kmalloc/start.h"
 #include "lib/die.h"
 #include "lib/param.h"
+#include "trace/trace.h"
 
 #include <dlfcn.h>
 
@@ -20,6 +23,7 @@ dlopen_function *dlopen_next(void)
 	static dlopen_function *next;
 	dlopen_function *found = __atomic_load_n(&next, __ATOMIC_RELAXED);
 
+	trace_modules_changed();
 	if (found)
 		return found;
 	/* the parameters are known from here on */

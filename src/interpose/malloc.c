@@ -16,6 +16,7 @@
 #include "interpose/malloc.h"
 
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/observe.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -28,11 +29,24 @@ static cold_path void *no_memory(void)
 
 #define CALLER __builtin_return_address(0)
 
-static cold_path void *malloc_slow(size_t size, const void *caller)
+static cold_path void *malloc_observed(size_t size, const void *caller)
 {
 	int saved = errno;
 	void *object = kvmalloc_slow(size, NULL, caller);
 
+	errno = saved;
+	return object ? object : no_memory();
+}
+
+static cold_path void *malloc_slow(size_t size, const void *caller)
+{
+	void *object;
+	int saved;
+
+	if (observed())
+		return kvmalloc_passing_hit(size, &object) ? object : malloc_observed(size, caller);
+	saved = errno;
+	object = kvmalloc_missed(size, NULL, caller);
 	errno = saved;
 	return object ? object : no_memory();
 }

@@ -175,7 +175,12 @@ static bool observed_push(void *ptr, gfp_t gfp, const void *caller)
 			kmem_cache_check_object(&kmem_caches[owner], ptr);
 		observe_free(ptr, gfp, caller);
 	}
-	return has_slot && percpu_push_slow(owner, ptr, gfp);
+	if (!has_slot)
+		return false;
+	/* frees find back to their hit path while samples are taken */
+	if (percpu_diverted_for_samples())
+		percpu_prepare(gfp);
+	return percpu_push_slow(owner, ptr, gfp);
 }
 
 static void free_slow(void *ptr, gfp_t gfp, const void *caller)
@@ -277,25 +282,44 @@ static void *observed_pop(size_t size, const void *caller)
 	return observe_samples_only() ? object : told(object, size, caller);
 }
 
-cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
+/* While samples are taken and nothing else: what would have been a hit, and is none of these. */
+bool kvmalloc_passing_hit(size_t size, void **object)
+{
+	if (size > KMALLOC_MAX_SIZE || !observe_is_no_sample(size) ||
+	    !percpu_pop_diverted(kmalloc_index(size), object))
+		return false;
+	trace_bytes_left -= (int64_t)size;
+	return true;
+}
+
+void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller)
 {
 	bool unused;
 
 	if (!zeroed)
 		zeroed = &unused;
-	if (observed()) {
-		void *object = observed_pop(size, caller);
-
-		*zeroed = false;
-		if (object)
-			return object;
-	}
 	*zeroed = true;
 	if (unlikely(!kmalloc_start()))
 		return emergency_alloc(size, KMALLOC_MIN_SIZE);
 	if (size <= KMALLOC_MAX_SIZE)
 		return told(alloc_class((unsigned)kmalloc_index(size), size, zeroed), size, caller);
 	return told(alloc_area(size, 0, zeroed), size, caller);
+}
+
+cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
+{
+	void *object;
+
+	if (observed()) {
+		if (zeroed)
+			*zeroed = false;
+		if (kvmalloc_passing_hit(size, &object))
+			return object;
+		object = observed_pop(size, caller);
+		if (object)
+			return object;
+	}
+	return kvmalloc_missed(size, zeroed, caller);
 }
 
 /*

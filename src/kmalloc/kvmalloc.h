@@ -37,6 +37,10 @@ static always_inline bool kfree_hit(void *ptr)
  * interrupted the allocator.
  */
 void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller);
+/* The same where hits are not diverted: it was a miss. */
+void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller);
+/* Where they are: a hit all the same, of an allocation that nobody wants to know of. */
+bool kvmalloc_passing_hit(size_t size, void **object);
 /* The same for an alignment, a power of two. */
 void *kvmalloc_aligned(size_t size, size_t align, const void *caller);
 /* `size` bytes, zeroed: what is left when the hit path missed. */

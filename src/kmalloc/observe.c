@@ -74,7 +74,7 @@ cold_path void observe_probes(void)
 	    atomic_load_explicit(&start_state, memory_order_acquire) != START_DONE)
 		return;
 	/* a later miss does it, if this one can't */
-	percpu_try_divert(PERCPU_DIVERT_PROBE, armed);
+	percpu_try_divert(PERCPU_DIVERT_PROBE, armed ? PERCPU_DIVERT_ALL : PERCPU_DIVERT_NOTHING);
 }
 
 bool observe_samples(void)
@@ -158,10 +158,11 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 		return;
 	poll(here);
 	sample = sample_alloc(object, cache, area, size);
-	if (sample && trace_mode() == TRACE_SAMPLE && trace_wants_stacks())
-		trace_stack(object, gfp);
-	if (is_told_of(sample))
+	if (is_told_of(sample)) {
+		if (trace_wants_stacks())
+			event.stack = trace_stack(caller, here);
 		trace_write(&event);
+	}
 	if (unlikely(probes_armed()))
 		tell_probes(&event, cache, true, sample);
 }

@@ -7,6 +7,7 @@
 
 #include "slab/kmem_cache.h"
 #include "trace/probes.h"
+#include "trace/trace.h"
 
 /* Are all calls on the slow path now, because somebody wants to know of them? */
 static always_inline bool observed(void)
@@ -37,6 +38,13 @@ void observe_free(const void *ptr, gfp_t gfp, const void *caller);
 bool observe_samples(void);
 /* [observed] Is nobody interested in what is no sample, and nothing else to be done? */
 bool observe_samples_only(void);
+/* [observed] While samples are taken, and nothing else: is an allocation of so many bytes none? */
+static inline bool observe_is_no_sample(size_t size)
+{
+	return percpu_diverted_for_samples() && trace_mode() == TRACE_SAMPLE &&
+	       !trace_wish_is_pending() && !trace_sample_is_due(size);
+}
+
 /*
  * [observed] The cache for an object of the class `index` that a trace is going to tell of; NULL: it is none
  * of those, and its class is its cache.

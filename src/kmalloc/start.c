@@ -137,6 +137,7 @@ static void create_caches(void)
 static void start_trace(void)
 {
 	trace_control.hit_table = (uintptr_t)percpu.hit;
+	trace_control.hit_free_table = (uintptr_t)percpu.hit_free;
 	trace_control.nr_hit = RSEQ_NR_CPUS;
 	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
 	trace_control.caches = (uintptr_t)&kmem_cache_first;
@@ -144,10 +145,12 @@ static void start_trace(void)
 	trace_control.places = (uintptr_t)places();
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
-		percpu_divert(PERCPU_DIVERT_TRACE, true);
+		percpu_divert(PERCPU_DIVERT_TRACE, trace_mode() == TRACE_SAMPLE ?
+							   PERCPU_DIVERT_ALLOCS :
+							   PERCPU_DIVERT_ALL);
 	/* who listened before the program began hears of everything */
 	if (probes_armed())
-		percpu_divert(PERCPU_DIVERT_PROBE, true);
+		percpu_divert(PERCPU_DIVERT_PROBE, PERCPU_DIVERT_ALL);
 }
 
 /* Rooms from the bottom up; the shrinker that is registered last is called first. */
@@ -220,7 +223,7 @@ void kmalloc_fork_child(void)
 	report_fork_child();
 	kmem_cache_fork_child();
 	zone_dma_fork_child();
-	percpu.divert[PERCPU_DIVERT_TRACE] = false;
+	percpu.divert[PERCPU_DIVERT_TRACE] = PERCPU_DIVERT_NOTHING;
 	trace_fork_child();
 }
 

@@ -40,7 +40,7 @@ static struct counts counts[NR_KMALLOC_CLASSES];
 void stat_start(void)
 {
 	fmt_keep_output();
-	percpu_divert(PERCPU_DIVERT_STAT, true);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
 }
 
 void stat_count_alloc(unsigned index, size_t size)

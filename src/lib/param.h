@@ -33,7 +33,7 @@ struct params {
 	int trace_full;		 /* enum trace_full */
 	size_t trace_pid;
 	size_t trace_ring;   /* events of a CPU's ring */
-	bool trace_stacks;   /* with TRACE_SAMPLE: of each sample */
+	bool trace_stacks;   /* of each allocation that is told of */
 	size_t trace_sample; /* mean bytes from sample to sample */
 #ifdef DEBUG_CHECKS
 	size_t fail_seed;		   /* where chance, and the turn of errors, start */

@@ -64,7 +64,7 @@ const struct param param_table[] = {
 	{ "trace.sample", PARAM_SIZE, &params.trace_sample, NULL,
 	  "bytes between two samples, on average" },
 	{ "trace.stacks", PARAM_BOOL, &params.trace_stacks, NULL,
-	  "with trace=sample, the stack of each sample" },
+	  "the call stack of each allocation that is told of" },
 #ifdef DEBUG_CHECKS
 	{ "fail_page_alloc", PARAM_FAULT, &params.fail_page_alloc, NULL,
 	  "interval,probability,space,times of requests for pages that fail" },

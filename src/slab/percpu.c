@@ -161,16 +161,33 @@ const char *percpu_mode_reason(void)
 	return mode_reason;
 }
 
+/* Nothing on this CPU is a hit from now on, but for what has begun. */
+void percpu_withdraw(unsigned index)
+{
+	__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&percpu.hit_free[index], 0, __ATOMIC_SEQ_CST);
+}
+
 /* Let the hit path use an index's area, unless somebody has reason against. */
 void percpu_publish_locked(unsigned index)
 {
 	lock_assert_held(&percpu_lock);
-	if (percpu_chosen_mode == PERCPU_LOCKED || percpu_diverted())
+	if (percpu_chosen_mode == PERCPU_LOCKED || percpu_frees_diverted())
 		return;
 	atomic_store(&publishing, true);
 	/* pairs with percpu_vfork_child(): it counts, then looks at publishing */
-	if (!atomic_load(&holds[index]))
-		__atomic_store_n(&percpu.hit[index], percpu_area_offsets[index], __ATOMIC_SEQ_CST);
+	if (!atomic_load(&holds[index])) {
+		__atomic_store_n(&percpu.hit_free[index], percpu_area_offsets[index],
+				 __ATOMIC_SEQ_CST);
+		if (!percpu_diverted())
+			__atomic_store_n(&percpu.hit[index], percpu_area_offsets[index],
+					 __ATOMIC_SEQ_CST);
+		/* a reader that came in between wrote first that, then the tables */
+		if (percpu_frees_diverted())
+			percpu_withdraw(index);
+		else if (percpu_diverted())
+			__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+	}
 	atomic_store(&publishing, false);
 }
 
@@ -205,6 +222,13 @@ static cold_path bool percpu_prepare_slow(unsigned index, gfp_t gfp)
 	return ready;
 }
 
+/* Is there nothing to publish, on purpose? */
+static bool is_diverted(unsigned index)
+{
+	return percpu_frees_diverted() ||
+	       (percpu_diverted() && __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED));
+}
+
 bool percpu_prepare(gfp_t gfp)
 {
 	unsigned index;
@@ -214,39 +238,40 @@ bool percpu_prepare(gfp_t gfp)
 	index = current_index();
 	if (unlikely(index >= RSEQ_NR_CPUS))
 		return false;
-	if (likely(__atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED)))
+	/* both: a reader from outside writes them one after the other */
+	if (likely(__atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED) &&
+		   __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED)))
 		return true;
 	if (__atomic_load_n(&percpu.backing[index], __ATOMIC_RELAXED) &&
-	    (percpu_chosen_mode == PERCPU_LOCKED || percpu_diverted() ||
+	    (percpu_chosen_mode == PERCPU_LOCKED || is_diverted(index) ||
 	     atomic_load_explicit(&holds[index], memory_order_relaxed)))
 		return true;
 	return percpu_prepare_slow(index, gfp);
 }
 
-static void divert_locked(enum percpu_diverter who, bool on)
+static void divert_locked(enum percpu_diverter who, enum percpu_diversion which)
 {
 	lock_assert_held(&percpu_lock);
-	__atomic_store_n(&percpu.divert[who], on, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&percpu.divert[who], (uint8_t)which, __ATOMIC_SEQ_CST);
 	for (unsigned index = 0; index < percpu_area_count; index++) {
-		if (percpu_diverted())
-			__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
-		else if (percpu_area_offsets[index])
+		percpu_withdraw(index);
+		if (percpu_area_offsets[index])
 			percpu_publish_locked(index);
 	}
 }
 
-void percpu_divert(enum percpu_diverter who, bool on)
+void percpu_divert(enum percpu_diverter who, enum percpu_diversion which)
 {
 	lock_acquire(&percpu_lock);
-	divert_locked(who, on);
+	divert_locked(who, which);
 	lock_release(&percpu_lock);
 }
 
-bool percpu_try_divert(enum percpu_diverter who, bool on)
+bool percpu_try_divert(enum percpu_diverter who, enum percpu_diversion which)
 {
 	if (!lock_try(&percpu_lock))
 		return false;
-	divert_locked(who, on);
+	divert_locked(who, which);
 	lock_release(&percpu_lock);
 	return true;
 }
@@ -279,11 +304,11 @@ void percpu_vfork_child(void)
 	if (index >= RSEQ_NR_CPUS)
 		return;
 	atomic_fetch_add(&holds[index], 1);
-	__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+	percpu_withdraw(index);
 	/* pairs with percpu_publish_locked(); the parent's own window stands still */
 	while (!lock_is_mine(&percpu_lock) && atomic_load(&publishing))
 		__builtin_ia32_pause();
-	__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+	percpu_withdraw(index);
 }
 
 void percpu_vfork_parent(void)

@@ -9,10 +9,12 @@
  * Slot 0 belongs to no cache: both its words stay as they are in the empty area,
  * so a pop and a push there always miss.
  *
- * Two tables say where each CPU's area is (see arch/.../rseq.h):
- *   hit      used by the hit path alone. Entry 0 sends everything on that CPU
- *            to the slow path: not populated, being drained, held by a vfork
- *            child, or diverted on purpose (statistics, tracing, debugging).
+ * Three tables say where each CPU's area is (see arch/.../rseq.h):
+ *   hit      used by the hit path of allocations alone. Entry 0 sends all of
+ *            these on that CPU to the slow path: not populated, being drained,
+ *            held by a vfork child, or diverted on purpose (statistics, tracing).
+ *   hit_free the same for frees, which are let be where samples are taken: an
+ *            object that is one has a cache without sheaves.
  *   backing  used by the slow path. Entry 0 only where there is no area, or
  *            while it is being drained.
  */
@@ -23,6 +25,7 @@
 #include "lib/compiler.h"
 #include "lib/gfp.h"
 #include "slab/sheaf.h"
+#include "trace/format.h"
 
 #define KMEM_CACHES_MAX 128
 #define PERCPU_MAIN 0
@@ -33,9 +36,10 @@
 struct percpu {
 	uintptr_t empty[PERCPU_WORDS]; /* the shared all-empty area; never written after start-up */
 	uintptr_t hit[RSEQ_NR_CPUS];   /* offsets of the areas from `empty` */
-	uintptr_t backing[RSEQ_NR_CPUS]; /* the same */
+	uintptr_t hit_free[RSEQ_NR_CPUS]; /* the same */
+	uintptr_t backing[RSEQ_NR_CPUS];  /* the same */
 	union {
-		uint8_t divert[4]; /* by enum percpu_diverter: entries of `hit` stay 0 */
+		uint8_t divert[4]; /* by enum percpu_diverter: an enum percpu_diversion */
 		uint32_t diverted; /* all of them */
 	};
 };
@@ -62,7 +66,7 @@ static always_inline bool percpu_pop(size_t slot, void **object)
 
 static always_inline bool percpu_push(size_t slot, void *object)
 {
-	return rseq_push(&percpu, offsetof(struct percpu, hit), slot, object);
+	return rseq_push(&percpu, offsetof(struct percpu, hit_free), slot, object);
 }
 
 /*
@@ -73,6 +77,8 @@ static always_inline bool percpu_push(size_t slot, void *object)
  */
 bool percpu_pop_slow(size_t slot, void **object, gfp_t gfp);
 bool percpu_push_slow(size_t slot, void *object, gfp_t gfp);
+/* A pop that would have been a hit, were hits not diverted. False: a miss; or it is not to be had so quickly. */
+bool percpu_pop_diverted(size_t slot, void **object);
 /* Make `sheaf` the main one if the main one is empty (full); *old is that, or NULL. */
 bool percpu_replace_empty(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old,
 			  gfp_t gfp);
@@ -114,20 +120,41 @@ void percpu_start(void);
 /* The words of an area, index below percpu_nr_areas(); NULL: none there. Stopped. */
 uintptr_t *percpu_area(unsigned index);
 
-/* Who wants that every call on every CPU takes the slow path. */
+/* Who wants that calls on every CPU take the slow path. */
 enum percpu_diverter {
 	PERCPU_DIVERT_STAT,
-	PERCPU_DIVERT_TRACE, /* another process may write it, and the entries of `hit`: see trace/format.h */
+	PERCPU_DIVERT_TRACE, /* another process may write it, and the tables: see trace/format.h */
 	PERCPU_DIVERT_PROBE, /* somebody listens to a probe */
 };
 
-void percpu_divert(enum percpu_diverter who, bool on);
-/* The same, without waiting. False: not now, and nothing done. */
-bool percpu_try_divert(enum percpu_diverter who, bool on);
+/* Which: entries of `hit`, or of `hit_free` as well, stay 0. */
+enum percpu_diversion {
+	PERCPU_DIVERT_NOTHING = 0,
+	PERCPU_DIVERT_ALLOCS = TRACE_DIVERT_ALLOCS,
+	PERCPU_DIVERT_ALL = TRACE_DIVERT_ALL,
+};
 
+void percpu_divert(enum percpu_diverter who, enum percpu_diversion which);
+/* The same, without waiting. False: not now, and nothing done. */
+bool percpu_try_divert(enum percpu_diverter who, enum percpu_diversion which);
+
+/* Are allocations? */
 static inline bool percpu_diverted(void)
 {
-	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) != 0;
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_SEQ_CST) != 0;
+}
+
+static inline bool percpu_frees_diverted(void)
+{
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_SEQ_CST) &
+	       0x01010101U * (TRACE_DIVERT_ALL & ~TRACE_DIVERT_ALLOCS);
+}
+
+/* Are they by tracing alone, which takes samples? */
+static inline bool percpu_diverted_for_samples(void)
+{
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) ==
+	       (uint32_t)PERCPU_DIVERT_ALLOCS << (8 * PERCPU_DIVERT_TRACE);
 }
 
 /* Is this a child of vfork, which must not touch what belongs to a CPU? */

@@ -75,7 +75,7 @@ bool percpu_stop(void)
 	if (percpu_chosen_mode == PERCPU_LOCKED)
 		return true;
 	for (unsigned index = 0; index < percpu_area_count; index++) {
-		__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+		percpu_withdraw(index);
 		__atomic_store_n(&percpu.backing[index], 0, __ATOMIC_SEQ_CST);
 	}
 	return os_membarrier_rseq() == 0;

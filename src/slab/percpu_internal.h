@@ -55,5 +55,7 @@ static inline struct slab_sheaf *sheaf_of_sentinel(uintptr_t sentinel)
 
 /* [percpu_lock] Let the hit path use an index's area, unless somebody has reason against. */
 void percpu_publish_locked(unsigned index);
+/* Keep it off the area. */
+void percpu_withdraw(unsigned index);
 
 #endif

@@ -112,6 +112,12 @@ bool percpu_pop_slow(size_t slot, void **object, gfp_t gfp)
 	return rseq_pop(BACKING, slot, object);
 }
 
+bool percpu_pop_diverted(size_t slot, void **object)
+{
+	return likely(!percpu_vfork_depth && percpu_chosen_mode != PERCPU_LOCKED) &&
+	       rseq_pop(BACKING, slot, object);
+}
+
 bool percpu_push_slow(size_t slot, void *object, gfp_t gfp)
 {
 	if (unlikely(percpu_vfork_depth))

@@ -11,6 +11,7 @@
  *	word 0	the time stamp counter when it happened
  *	word 1	ptr, 48 bits | type << 48 | gfp << 56	(gfp: an index into trace_control.gfp)
  *	word 2	call_site, 48 bits | cache << 48	(cache: trace_cache_id(), 0: none)
+ *		or, with TRACE_SITE_IS_STACK, a call stack's number
  *	word 3	bytes_req, 40 bits | tid << 40
  *
  * A ring holds the events of one CPU in the order of their time stamps. Its head only grows; what is at or
@@ -39,6 +40,10 @@ enum trace_mode {
 	TRACE_ALL,
 };
 
+/* Of `divert`: which calls take the slow path. A wish that is seen by the next allocation is enough for samples. */
+#define TRACE_DIVERT_ALLOCS 1U
+#define TRACE_DIVERT_ALL 3U
+
 /* What a writer does that finds its ring full. */
 enum trace_full {
 	TRACE_DROP,	 /* the event is lost, and counted */
@@ -63,6 +68,7 @@ enum trace_type {
 
 #define TRACE_ADDRESS_BITS 48
 #define TRACE_ADDRESS_MASK ((1UL << TRACE_ADDRESS_BITS) - 1)
+#define TRACE_SITE_IS_STACK (1UL << (TRACE_ADDRESS_BITS - 1)) /* no address of user space has it */
 #define TRACE_REQ_BITS 40
 #define TRACE_REQ_MASK ((1UL << TRACE_REQ_BITS) - 1)
 #define TRACE_WORDS 4U
@@ -98,31 +104,29 @@ struct trace_ring {
 #define TRACE_RING_HEADER 4096U
 
 /*
- * Stacks of samples: slots of one size, used in turn. A writer takes the next number by a step of `head`, if the reader has
- * freed its slot, fills it, and stores number + 1 in `commit`: no other value that was ever there is that. It does so
- * before it writes the event; the reader puts the two together by thread, address and time.
+ * Call stacks, each once (the kernel's lib/stackdepot.c), as a tree: a node is a frame, its parent the caller's, and the
+ * number of a node stands for the stack from there on. An event with TRACE_SITE_IS_STACK has one in place of its call
+ * site, which is the node's address. Nodes are there before the event, and stay until tracing ends. A parent's number
+ * is smaller than its children's.
  */
-struct trace_stacks {
-	uint64_t head; /* slots ever taken; any thread, atomically */
-	uint64_t tail; /* slots ever read; by the reader */
-	uint64_t lost; /* stacks that found no slot */
+struct trace_depot {
+	uint64_t nodes;	   /* where they are, from here on, in bytes; constant */
+	uint64_t nr_nodes; /* room; constant */
+	uint64_t used;	   /* nodes that were given out, ever; any thread, atomically */
+	uint64_t lost;	   /* stacks that found no room */
+	uint64_t rules_of; /* which modules the library's rules for unwinding are of */
+	uint64_t session;  /* how often the pages were given back */
 };
 
-#define TRACE_STACKS_HEADER 4096U
-#define TRACE_STACK_SLOTS 512U
-#define TRACE_STACK_SLOT 16384U
-
-struct trace_stack {
-	uint64_t commit;
-	uint64_t when; /* time stamp counter, before that of the event */
-	uint64_t ptr;
-	uint32_t tid, bytes; /* of stack[] that are there */
-	/* of the frame that took it, whose stack begins at rsp */
-	uint64_t rip, rsp, rbp, rbx, r12, r13, r14, r15;
-	uint8_t stack[TRACE_STACK_SLOT - 12 * sizeof(uint64_t)];
+struct trace_node {
+	uint64_t ip;	 /* return address; 0: nothing is here */
+	uint32_t parent; /* TRACE_NODE_ROOT, TRACE_NODE_CUT: there is no more */
+	uint32_t next;	 /* the library's */
 };
 
-#define TRACE_STACKS_BYTES (TRACE_STACKS_HEADER + TRACE_STACK_SLOTS * (uint64_t)TRACE_STACK_SLOT)
+#define TRACE_NODE_ROOT 0U /* the outermost frame is below */
+#define TRACE_NODE_CUT 1U  /* there are more frames, which are not known */
+#define TRACE_STACK_FRAMES 512U
 
 struct trace_control {
 	uint64_t magic;	  /* TRACE_MAGIC; 0: the library has not started */
@@ -154,17 +158,21 @@ struct trace_control {
 	uint32_t ending; /* the program ends, and waits a while for the reader */
 
 	/* Where things are, for who reads them from outside. Constant. */
-	uint64_t hit_table; /* an entry per CPU, 8 bytes; 0 sends it to the slow path */
-	uint64_t nr_hit;
-	uint64_t divert; /* address of a byte; not 0: entries of hit_table stay 0 */
+	uint64_t
+		hit_table; /* an entry per CPU, 8 bytes; 0 sends its allocations to the slow path */
+	uint64_t hit_free_table; /* the same for frees */
+	uint64_t nr_hit;	 /* of each */
+	uint64_t divert; /* address of a byte: TRACE_DIVERT_*; not 0: entries of hit_table stay 0 */
 	uint64_t caches; /* address of the pointer to the newest struct kmem_cache */
 	uint64_t layout; /* changes with the structs that `kmem` looks into */
 	uint64_t places; /* address of a struct trace_places */
 
-	uint32_t want_stacks; /* a wish: with TRACE_SAMPLE, the stack of each sample */
+	uint32_t want_stacks; /* a wish: the call stack of each allocation that is told of */
 	uint32_t
 		beat; /* another number again and again, as long as the reader lives; by the reader */
-	uint64_t stacks; /* address of struct trace_stacks; 0: none. By the library */
+	uint32_t maps; /* raised by the reader: there are other modules than before */
+	uint32_t reserved;
+	uint64_t depot; /* address of struct trace_depot; 0: none. By the library */
 };
 
 /*

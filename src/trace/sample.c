@@ -17,8 +17,10 @@
 
 #define DISTANCE_MAX (1L << 46)
 
-static _Thread_local int64_t bytes_left initial_exec;	 /* to the next sampled byte */
-static _Thread_local uint64_t random_state initial_exec; /* 0: this thread has drawn nothing yet */
+_Thread_local int64_t trace_bytes_left;
+_Thread_local uint32_t trace_sample_of;
+static _Thread_local uint64_t random_state
+	initial_exec; /* 0: this thread has drawn nothing yet, and has no bytes left */
 
 static uint64_t next_random(void)
 {
@@ -84,27 +86,29 @@ static int64_t next_distance(void)
 	return distance < (double)DISTANCE_MAX ? (int64_t)distance + 1 : DISTANCE_MAX;
 }
 
-static cold_path void start_thread(void)
+/* A thread's first, or the mean may be another one now: what is left of a larger one would be too much. */
+static cold_path void draw_anew(uint32_t generation)
 {
-	random_state = (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) * 0x9e3779b97f4a7c15UL |
-		       1;
-	next_random();
-	bytes_left = next_distance();
-}
-
-bool trace_sample_is_due(size_t bytes)
-{
-	return !random_state || (int64_t)bytes >= bytes_left;
+	if (!random_state) {
+		random_state = (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) *
+				       0x9e3779b97f4a7c15UL |
+			       1;
+		next_random();
+	}
+	trace_sample_of = generation;
+	trace_bytes_left = next_distance();
 }
 
 bool trace_sample(size_t bytes)
 {
-	if (unlikely(!random_state))
-		start_thread();
-	if (likely((int64_t)bytes < bytes_left)) {
-		bytes_left -= (int64_t)bytes;
+	uint32_t generation = __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
+
+	if (unlikely(!random_state || trace_sample_of != generation))
+		draw_anew(generation);
+	if (likely((int64_t)bytes < trace_bytes_left)) {
+		trace_bytes_left -= (int64_t)bytes;
 		return false;
 	}
-	bytes_left = next_distance();
+	trace_bytes_left = next_distance();
 	return true;
 }

@@ -1,167 +1,338 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stack.c - the stacks of samples, copied as they are.
+ * stack.c - the number of this thread's call stack.
  *
- * The kernel's counterpart is PERF_SAMPLE_STACK_USER with PERF_SAMPLE_REGS_USER: the thread's registers, and its stack from
- * there up. Nothing is unwound here: `kmem` does that afterwards, by the tables of the program's files, so
- * frame pointers are not needed. Differences: a thread copies its own; only registers that a call preserves.
+ * Most stacks differ from the one that the thread had before by a few innermost frames. So that one is remembered, frame by
+ * frame, each with its rule and its node. Where a walk comes to a frame that is the same - address, stack pointer and rbp - its
+ * callers are looked at only for whether the words of the stack from which they followed are still what they were:
+ * that these give the same callers, the rules being the same, needs no steps one after the other.
  *
- * Steps: 1. a slot, by compare-and-swap of `head`; none is free: it waits for the reader (TRACE_WAIT), or counts a loss; 2. registers and stack into it; 3. its number
- * into `commit`. A thread that never gets to 3 (a handler that leaves by longjmp) leaves a slot that the reader passes over
- * after a while.
+ * Steps: 1. through the library, from here to the call site: there are few ways, so these are remembered too, as the return
+ * addresses on them and where they stand; 2. walk up from the call site, frame by frame, into `new`, until one is among
+ * those remembered, at `base`; 3. check the words of those that are outside it. One that is different: the frames up to there go
+ * to `new` as well, and the walk goes on with it; 4. `new` replaces what was inside base; 5. nodes for what has none.
  *
- * How much: up to a slot's room, the end of the first thread's stack, or this thread's control block, which the C
- * library puts at the upper end of its stack. That is not so for a stack that the program switched to by itself
- * (makecontext, sigaltstack): so whether the next page is there at all the system is asked, page by page. Where no
- * system call may be made only the page is copied in which the stack pointer is.
- *
- * Slots are mapped when stacks are first wanted; they stay until the process ends, their pages go back when tracing
- * ends. No locks; any context; not in a vfork child. A sanitizer sees nothing of the copy.
+ * No locks; any context. A thread that can't get a memo walks all of its stack, BARE_FRAMES at most. One that gets no node, or whose call
+ * site is not on its stack, has its call site alone; that is counted.
  */
-#include "trace/trace.h"
+#include "trace/depot.h"
 
-#include "lib/port.h"
-#include "os/os.h"
+#define WORD sizeof(uintptr_t)
+#define BARE_FRAMES 96U
+#define SITE_STEPS_MAX 64U /* of the library's own calls, up to the call site */
 
-#include <stdatomic.h>
-
-#define PAGE 4096UL /* of the system's smallest kind */
-
-_Static_assert(sizeof(struct trace_stack) == TRACE_STACK_SLOT, "slots follow each other");
-
-static _Atomic uint64_t stalled_at; /* the tail + 1 at which nobody took stacks for long; 0: none */
-
-static struct trace_stacks *stacks(void)
+/* Is that the way from sp? Then *site is the frame of the call site. */
+static bool is_prefix(struct walk *walk, const struct stack_prefix *prefix,
+		      const struct frame *here, const void *call_site, struct frame *site)
 {
-	return (struct trace_stacks *)__atomic_load_n(&trace_control.stacks, __ATOMIC_ACQUIRE);
-}
+	unsigned last = prefix->nr - 1;
+	uintptr_t at;
 
-static struct trace_stack *slot_at(struct trace_stacks *all, uint64_t number)
-{
-	return (struct trace_stack *)((char *)all + TRACE_STACKS_HEADER) +
-	       number % TRACE_STACK_SLOTS;
-}
-
-/* All are full: is there room now? Waits for the reader where that was asked for, unless it was in vain before. */
-static bool wait_for_room(const struct trace_stacks *all, gfp_t gfp)
-{
-	uint64_t tail = __atomic_load_n(&all->tail, __ATOMIC_ACQUIRE);
-	_Atomic uint32_t word = 0;
-
-	if (trace_control.want_full != TRACE_WAIT || !gfpflags_allow_blocking(gfp) ||
-	    atomic_load_explicit(&stalled_at, memory_order_relaxed) == tail + 1)
+	if (!prefix->nr)
 		return false;
-	for (unsigned ms = 0; ms < TRACE_WAIT_MS && trace_mode() != TRACE_OFF; ms++) {
-		port_futex_wait_ms(&word, 0, 1);
-		if (__atomic_load_n(&all->tail, __ATOMIC_ACQUIRE) != tail)
-			return true;
-	}
-	atomic_store_explicit(&stalled_at, tail + 1, memory_order_relaxed);
-	return false;
-}
-
-/* False: all are full. */
-static bool take_slot(struct trace_stacks *all, uint64_t *number, gfp_t gfp)
-{
-	*number = __atomic_load_n(&all->head, __ATOMIC_RELAXED);
-	do {
-		while (*number - __atomic_load_n(&all->tail, __ATOMIC_ACQUIRE) >=
-		       TRACE_STACK_SLOTS) {
-			if (!wait_for_room(all, gfp)) {
-				__atomic_fetch_add(&all->lost, 1, __ATOMIC_RELAXED);
-				return false;
-			}
-			*number = __atomic_load_n(&all->head, __ATOMIC_RELAXED);
-		}
-	} while (!__atomic_compare_exchange_n(&all->head, number, *number + 1, false,
-					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	at = here->sp + prefix->frame[last].at;
+	if (at > walk->high - WORD || *(const uintptr_t *)at != (uintptr_t)call_site)
+		return false;
+	for (unsigned i = 0; i < last; i++)
+		if (*(const uintptr_t *)(here->sp + prefix->frame[i].at) != prefix->frame[i].ip)
+			return false;
+	site->ip = (uintptr_t)call_site;
+	site->sp = at + WORD;
+	site->bp = prefix->bp_at ? *(const uintptr_t *)(here->sp + prefix->bp_at) : here->bp;
+	site->is_exact = false;
 	return true;
 }
 
-/* Where to stop, from sp on. */
-static uintptr_t end_of_stack(uintptr_t sp, gfp_t gfp)
+/* Adds the step from frame to its caller. False: it is none that a prefix can have. */
+static bool add_to_prefix(struct stack_prefix *prefix, const struct frame *here,
+			  const struct frame *frame, const struct frame *caller)
 {
-	uintptr_t end = sp + sizeof(((struct trace_stack *)0)->stack);
-	uintptr_t first = (uintptr_t)os_stack_end(), own = (uintptr_t)__builtin_thread_pointer();
-	uintptr_t page = (sp | (PAGE - 1)) + 1;
+	const struct unwind_rule *rule = &frame->rule;
 
-	if (first > sp && first < end)
-		end = first;
-	if (own > sp && own < end)
-		end = own;
-	while (page < end) {
-		if (!gfpflags_allow_blocking(gfp) || !os_is_readable((const void *)page))
-			return page;
-		page += PAGE;
+	if (prefix->nr == STACK_PREFIX_MAX || rule->kind != UNWIND_SP ||
+	    rule->bp_kind == UNWIND_BP_BP)
+		return false;
+	if (rule->bp_kind == UNWIND_BP_CFA)
+		prefix->bp_at = (uint32_t)(caller->sp - here->sp) + (uint32_t)rule->bp;
+	prefix->frame[prefix->nr].ip = caller->ip;
+	prefix->frame[prefix->nr++].at = (uint32_t)(caller->sp - WORD - here->sp);
+	return true;
+}
+
+/* Step by step, and remembered. False: the call site is not on the stack. */
+static cold_path bool walk_to_site_slow(struct stack_memo *memo, struct walk *walk,
+					const struct frame *here, const void *call_site,
+					struct frame *site)
+{
+	unsigned at = (memo->last_prefix + 1) % STACK_PREFIXES;
+	struct stack_prefix *prefix = &memo->prefix[at];
+	struct frame frame = *here;
+	bool known = true;
+
+	prefix->nr = prefix->bp_at = 0;
+	for (unsigned i = 0; i < SITE_STEPS_MAX; i++) {
+		if (unwind_step(walk, NULL, &frame, site) != UNWIND_UP)
+			break;
+		known = known && add_to_prefix(prefix, here, &frame, site);
+		if (site->ip == (uintptr_t)call_site) {
+			if (known)
+				memo->last_prefix = at;
+			else
+				prefix->nr = 0;
+			return true;
+		}
+		frame = *site;
 	}
-	return end;
+	prefix->nr = 0;
+	return false;
 }
 
-static void copy(void *to, uintptr_t from, size_t words)
+static bool walk_to_site(struct stack_memo *memo, struct walk *walk, const struct frame *here,
+			 const void *call_site, struct frame *site)
 {
-	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+	for (unsigned i = 0; i < STACK_PREFIXES; i++) {
+		unsigned at = (memo->last_prefix + i) % STACK_PREFIXES;
+
+		if (is_prefix(walk, &memo->prefix[at], here, call_site, site)) {
+			memo->last_prefix = at;
+			return true;
+		}
+	}
+	return walk_to_site_slow(memo, walk, here, call_site, site);
 }
 
-cold_path void trace_stack(const void *ptr, gfp_t gfp)
+/* The remembered frame that is the same as the one at hand: its index + 1, or 0. None is at *from or above. */
+static uint32_t find_same(const struct stack_memo *memo, uint32_t *from, const struct frame *frame)
 {
-	struct trace_stacks *all = stacks();
-	struct trace_stack *slot;
-	uint64_t number;
+	const struct frame *same;
 
-	if (!all || !take_slot(all, &number, gfp))
+	/* stack pointers fall from the outermost on, but for a signal's on another stack */
+	while (*from && memo->entry[*from - 1].frame.sp < frame->sp)
+		--*from;
+	if (!*from)
+		return 0;
+	same = &memo->entry[*from - 1].frame;
+	return same->sp == frame->sp && same->ip == frame->ip && same->bp == frame->bp &&
+			       same->is_exact == frame->is_exact ?
+		       *from :
+		       0;
+}
+
+/* Of the entries from `at` on to the outermost, the first whose caller may be another one than it was. */
+static uint32_t find_change(const struct stack_memo *memo, const struct walk *walk, uint32_t at)
+{
+	const struct stack_entry *entry = &memo->entry[at];
+
+	for (; at > 0; at--, entry--) {
+		const struct frame *caller = &entry[-1].frame;
+		/* once each: should the page be given back meanwhile, what was looked at is what is read */
+		uintptr_t sp = __atomic_load_n(&caller->sp, __ATOMIC_RELAXED);
+		uintptr_t bp_at = __atomic_load_n(&entry->bp_at, __ATOMIC_RELAXED);
+
+		if (!entry->is_plain || sp <= walk->low || sp > walk->high ||
+		    *(const uintptr_t *)(sp - WORD) != caller->ip ||
+		    (bp_at && (bp_at < walk->low || bp_at > walk->high - WORD ||
+			       *(const uintptr_t *)bp_at != caller->bp)))
+			break;
+	}
+	return at;
+}
+
+/*
+ * new[nr_new], the frame at hand, is entry[at]. True: so are all outside it what they were. Else those up to the first whose caller
+ * is another one go to `new`, of which that is the frame at hand now.
+ */
+static bool is_as_before(struct stack_memo *memo, struct walk *walk, uint32_t at)
+{
+	struct frame outermost, unused;
+	uint32_t change = find_change(memo, walk, at);
+
+	if (change == 0) {
+		outermost = memo->entry[0].frame;
+		if (unwind_step(walk, &outermost, &outermost, &unused) == memo->end)
+			return true;
+	}
+	/* with their rules, which the frame at hand has not yet */
+	while (at > change && memo->nr_new < TRACE_STACK_FRAMES)
+		memo->new[memo->nr_new++] = memo->entry[at--].frame;
+	memo->new[memo->nr_new] = memo->entry[at].frame;
+	return false;
+}
+
+/* A frame whose rule may be that of the frame at hand: the one as far from the innermost. */
+static const struct frame *find_hint(const struct stack_memo *memo)
+{
+	return memo->nr_new < memo->nr ? &memo->entry[memo->nr - 1 - memo->nr_new].frame : NULL;
+}
+
+/* Fills `new`, in which the innermost is; *base: how many of the frames remembered are outside of these. */
+static enum unwind_step walk_up(struct stack_memo *memo, struct walk *walk, uint32_t *base)
+{
+	uint32_t from = memo->nr;
+	enum unwind_step step;
+
+	*base = 0;
+	memo->nr_new = 0;
+	do {
+		uint32_t same = walk->is_guess ? 0 :
+						 find_same(memo, &from, &memo->new[memo->nr_new]);
+		struct frame *frame;
+
+		if (same && is_as_before(memo, walk, same - 1)) {
+			*base = same;
+			return memo->end;
+		}
+		if (same)
+			from = same - 1;
+		if (memo->nr_new == TRACE_STACK_FRAMES)
+			return UNWIND_CUT;
+		frame = &memo->new[memo->nr_new];
+		step = unwind_step(walk, find_hint(memo), frame, frame + 1);
+		memo->nr_new++;
+	} while (step == UNWIND_UP);
+	return step;
+}
+
+static void set_entry(struct stack_entry *entry, const struct frame *frame, bool has_caller)
+{
+	const struct unwind_rule *rule = &frame->rule;
+	uintptr_t offset = (uintptr_t)(intptr_t)rule->bp, top;
+
+	entry->frame = *frame;
+	entry->node = 0;
+	entry->bp_at = 0;
+	entry->is_plain = has_caller && (rule->kind == UNWIND_SP || rule->kind == UNWIND_BP);
+	if (!entry->is_plain || rule->bp_kind == UNWIND_BP_SAME)
 		return;
-	slot = slot_at(all, number);
-	slot->when = __builtin_ia32_rdtsc();
-	slot->ptr = (uintptr_t)ptr;
-	slot->tid = (uint32_t)port_gettid();
-	/* all of one moment: what the tables say of this place finds the caller's */
-	__asm__ volatile("leaq 1f(%%rip), %%rax\n"
+	top = entry[-1].frame.sp;
+	entry->bp_at = (rule->bp_kind == UNWIND_BP_CFA ? top : frame->bp) + offset;
+	/* then it is within bounds if the caller's stack pointer is */
+	if (entry->bp_at < frame->sp || entry->bp_at >= top)
+		entry->is_plain = false;
+}
+
+/* Of the first `count` entries those go; the rest are of another stack then, which is cut. How many that are. */
+static cold_path uint32_t forget_outermost(struct stack_memo *memo, uint32_t count, uint32_t gone)
+{
+	for (uint32_t i = gone; i < count; i++) {
+		memo->entry[i - gone] = memo->entry[i];
+		memo->entry[i - gone].node = 0;
+	}
+	return count - gone;
+}
+
+/* `new` in place of what is inside base. */
+static void remember(struct stack_memo *memo, uint32_t base, enum unwind_step end)
+{
+	uint32_t nr_new = memo->nr_new;
+
+	if (base + nr_new > TRACE_STACK_FRAMES) {
+		base = forget_outermost(memo, base, base + nr_new - TRACE_STACK_FRAMES);
+		end = UNWIND_CUT;
+	}
+	for (uint32_t i = 0; i < nr_new; i++)
+		set_entry(&memo->entry[base + i], &memo->new[nr_new - 1 - i], base + i > 0);
+	memo->nr = base + nr_new;
+	memo->end = end;
+}
+
+/* The node of the innermost frame; 0: no room. */
+static uint32_t number_of(struct trace_depot *depot, struct stack_memo *memo)
+{
+	uint32_t i = memo->nr, node;
+
+	while (i && !memo->entry[i - 1].node)
+		i--;
+	node = i		       ? memo->entry[i - 1].node :
+	       memo->end == UNWIND_TOP ? TRACE_NODE_ROOT :
+					 TRACE_NODE_CUT;
+	for (; i < memo->nr; i++) {
+		node = depot_node(depot, node, memo->entry[i].frame.ip);
+		if (!node)
+			return 0;
+		memo->entry[i].node = node;
+	}
+	return node;
+}
+
+/* The frame of whoever that is inlined into, all of one moment: what the tables say of this place finds the caller. */
+static always_inline void start_here(struct frame *here)
+{
+	here->is_exact = true;
+	__asm__ volatile("leaq 1f(%%rip), %0\n"
 			 "1:\n\t"
-			 "movq %%rax, 0(%[to])\n\t"
-			 "movq %%rsp, 8(%[to])\n\t"
-			 "movq %%rbp, 16(%[to])\n\t"
-			 "movq %%rbx, 24(%[to])\n\t"
-			 "movq %%r12, 32(%[to])\n\t"
-			 "movq %%r13, 40(%[to])\n\t"
-			 "movq %%r14, 48(%[to])\n\t"
-			 "movq %%r15, 56(%[to])"
-			 :
-			 : [to] "r"(&slot->rip)
-			 : "rax", "memory");
-	slot->bytes = (uint32_t)((end_of_stack(slot->rsp, gfp) - slot->rsp) & ~7UL);
-	copy(slot->stack, slot->rsp, slot->bytes / 8);
-	__atomic_store_n(&slot->commit, number + 1, __ATOMIC_RELEASE);
+			 "movq %%rsp, %1\n\t"
+			 "movq %%rbp, %2"
+			 : "=&r"(here->ip), "=&r"(here->sp), "=&r"(here->bp));
 }
 
-void trace_stacks_create(void)
+/* 0: no room, or the call site is not on the stack. */
+static uint32_t find_number(struct trace_depot *depot, struct stack_memo *memo,
+			    const void *call_site, gfp_t gfp)
 {
-	if (!trace_control.stacks)
-		__atomic_store_n(&trace_control.stacks, (uintptr_t)os_map(TRACE_STACKS_BYTES),
-				 __ATOMIC_RELEASE);
+	enum unwind_step end;
+	struct frame here;
+	struct walk walk;
+	uint32_t base;
+
+	start_here(&here);
+	unwind_start(&walk, here.sp, depot_rules(depot), gfp);
+	if (!walk_to_site(memo, &walk, &here, call_site, &memo->new[0]))
+		return 0;
+	end = walk_up(memo, &walk, &base);
+	remember(memo, base, end);
+	return number_of(depot, memo);
 }
 
-void trace_stacks_discard(void)
+/* The same without a memo: all step by step, and not so many. */
+static cold_path uint32_t find_number_bare(struct trace_depot *depot, const void *call_site,
+					   gfp_t gfp)
 {
-	if (trace_control.stacks)
-		os_discard((char *)trace_control.stacks + TRACE_STACKS_HEADER,
-			   TRACE_STACKS_BYTES - TRACE_STACKS_HEADER);
+	uintptr_t ip[BARE_FRAMES];
+	uint32_t count = 0, node, steps = 0;
+	enum unwind_step step;
+	struct frame frame, caller;
+	struct walk walk;
+
+	start_here(&frame);
+	unwind_start(&walk, frame.sp, depot_rules(depot), gfp);
+	while ((step = unwind_step(&walk, NULL, &frame, &caller)) == UNWIND_UP) {
+		frame = caller;
+		if (!count && frame.ip != (uintptr_t)call_site) {
+			if (++steps == SITE_STEPS_MAX)
+				return 0;
+			continue;
+		}
+		if (count == BARE_FRAMES)
+			break;
+		ip[count++] = frame.ip;
+	}
+	if (!count)
+		return 0;
+	node = step == UNWIND_TOP ? TRACE_NODE_ROOT : TRACE_NODE_CUT;
+	while (count && (node = depot_node(depot, node, ip[--count])))
+		;
+	return node;
 }
 
-uint64_t trace_stacks_left(void)
+uint32_t trace_stack(const void *call_site, gfp_t gfp)
 {
-	const struct trace_stacks *all = stacks();
+	struct trace_depot *depot = depot_now();
+	struct stack_memo *memo;
+	uint32_t number;
+	uintptr_t here;
 
-	return all ? __atomic_load_n(&all->head, __ATOMIC_RELAXED) -
-			       __atomic_load_n(&all->tail, __ATOMIC_RELAXED) :
-		     0;
-}
-
-void trace_stacks_fork_child(void)
-{
-	struct trace_stacks *all = stacks();
-
-	trace_control.want_stacks = 0;
-	trace_control.stacks = 0;
-	if (all)
-		os_discard(all, TRACE_STACKS_BYTES); /* not unmapped, as rings are not */
+	/* a handler has forked */
+	if (unlikely(!depot))
+		return 0;
+	memo = depot_take_memo(depot, (uintptr_t)&here, gfp);
+	if (likely(memo)) {
+		number = find_number(depot, memo, call_site, gfp);
+		depot_put_memo(memo);
+	} else {
+		number = find_number_bare(depot, call_site, gfp);
+	}
+	if (!number)
+		__atomic_fetch_add(&depot->lost, 1, __ATOMIC_RELAXED);
+	return number;
 }

@@ -47,6 +47,7 @@
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
 #define LOOK_EVERY 64
+#define LOOK_EVERY_SAMPLE 8
 #define RING_EVENTS_MIN 128UL
 #define RING_EVENTS_MAX (1UL << 24)
 
@@ -114,12 +115,14 @@ static bool ring_create(unsigned index, gfp_t gfp)
 	return done;
 }
 
-/* There is no reader any more. */
+/* There is no reader any more. What it had of memory is given back by the next call that may sleep: as if it had wished so. */
 static void give_up(void)
 {
+	uint32_t applied = __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
+
 	__atomic_store_n(&trace_control.want_mode, TRACE_OFF, __ATOMIC_RELAXED);
 	__atomic_store_n(&trace_control.mode, TRACE_OFF, __ATOMIC_RELAXED);
-	__atomic_store_n((uint8_t *)trace_control.divert, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&trace_control.applied, applied - 1, __ATOMIC_RELEASE);
 }
 
 /* A full ring of which the oldest events may go: on with the limit, unless the reader was here. */
@@ -305,8 +308,9 @@ void trace_write(const struct trace_event *event)
 		((uintptr_t)event->ptr & TRACE_ADDRESS_MASK) |
 			(uint64_t)event->type << TRACE_ADDRESS_BITS |
 			(uint64_t)gfp_code(event->gfp) << (TRACE_ADDRESS_BITS + 8),
-		((uintptr_t)event->call_site & TRACE_ADDRESS_MASK) | (uint64_t)event->cache
-									     << TRACE_ADDRESS_BITS,
+		(event->stack ? event->stack | TRACE_SITE_IS_STACK :
+				(uintptr_t)event->call_site & TRACE_ADDRESS_MASK) |
+			(uint64_t)event->cache << TRACE_ADDRESS_BITS,
 		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id(event->gfp)
 								     << TRACE_REQ_BITS,
 	};
@@ -314,12 +318,13 @@ void trace_write(const struct trace_event *event)
 	write_words(words, event->gfp);
 }
 
-/* Samples are rare, and each may look at a clock; of all calls one in LOOK_EVERY of a thread does. */
+/* To look is to look at a clock: not at each call that comes here. With samples fewer come. */
 static bool is_time_to_look(void)
 {
 	enum trace_mode mode = trace_mode();
 
-	return mode == TRACE_SAMPLE || (mode == TRACE_ALL && ++polls % LOOK_EVERY == 0);
+	return mode != TRACE_OFF &&
+	       ++polls % (mode == TRACE_SAMPLE ? LOOK_EVERY_SAMPLE : LOOK_EVERY) == 0;
 }
 
 void trace_undivert(void)
@@ -331,7 +336,10 @@ void trace_undivert(void)
 	__atomic_store_n(divert, 0, __ATOMIC_SEQ_CST);
 	/* a wish that came in between has set it before */
 	if (trace_wish_is_pending())
-		__atomic_store_n(divert, 1, __ATOMIC_SEQ_CST);
+		__atomic_store_n(divert,
+				 trace_control.want_mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS :
+									   TRACE_DIVERT_ALL,
+				 __ATOMIC_SEQ_CST);
 }
 
 static void apply_locked(uint32_t generation)
@@ -346,15 +354,15 @@ static void apply_locked(uint32_t generation)
 		trace_control.ring_events = (uint32_t)events;
 		trace_control.pid = (uint32_t)port_getpid();
 	}
-	if (mode == TRACE_SAMPLE && trace_control.want_stacks)
-		trace_stacks_create();
+	if (mode != TRACE_OFF && trace_control.want_stacks)
+		trace_depot_create(trace_mode() == TRACE_OFF);
 	trace_reader_begins();
 	__atomic_store_n(&trace_control.mode, mode, __ATOMIC_RELEASE);
 	__atomic_store_n(&trace_control.applied, generation, __ATOMIC_RELEASE);
 	if (mode != TRACE_OFF)
 		return;
 	trace_undivert();
-	trace_stacks_discard();
+	trace_depot_discard();
 	for (unsigned i = 0; i < trace_control.nr_rings; i++)
 		if (ring_at(i))
 			os_discard((char *)ring_at(i) + TRACE_RING_HEADER,
@@ -414,7 +422,7 @@ void trace_fork_child(void)
 				   ring_bytes() - TRACE_RING_HEADER);
 	}
 	trace_control.nr_rings = 0;
-	trace_stacks_fork_child();
+	trace_depot_fork_child();
 }
 
 /* Events that the reader has not taken. */
@@ -430,7 +438,7 @@ static uint64_t nr_left(void)
 				trace_control.ring_events -
 				__atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
 	}
-	return left + trace_stacks_left();
+	return left;
 }
 
 void trace_end(void)

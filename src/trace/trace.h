@@ -37,6 +37,7 @@ struct trace_event {
 	unsigned cache; /* id; 0: none */
 	const void *ptr;
 	const void *call_site;
+	uint32_t stack; /* its number, in place of call_site; 0: none */
 	size_t bytes_req;
 	gfp_t gfp;
 };
@@ -54,27 +55,36 @@ static inline enum trace_mode trace_mode(void)
  * the one that says so.
  */
 bool trace_sample(size_t bytes);
-/* Would it be? Counts nothing. */
-bool trace_sample_is_due(size_t bytes);
+/* Bytes to the next one that says so; 0: this thread has not begun to count. */
+extern _Thread_local int64_t trace_bytes_left initial_exec hidden;
+/* The generation whose mean that is of. */
+extern _Thread_local uint32_t trace_sample_of initial_exec hidden;
 
-/* Are stacks of samples wanted, and is there room for them? */
+/* Would it be, or does it have to draw anew to know? Counts nothing. */
+static inline bool trace_sample_is_due(size_t bytes)
+{
+	return (int64_t)bytes >= trace_bytes_left ||
+	       trace_sample_of != __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
+}
+
+/* Are call stacks wanted, and is there room for them? */
 static inline bool trace_wants_stacks(void)
 {
 	return __atomic_load_n(&trace_control.want_stacks, __ATOMIC_RELAXED) &&
-	       __atomic_load_n(&trace_control.stacks, __ATOMIC_RELAXED);
+	       __atomic_load_n(&trace_control.depot, __ATOMIC_RELAXED);
 }
 
 /*
- * [trace_wants_stacks()] Keep this thread's stack for the event of `ptr`, which is written next. gfp: may it make system
- * calls? Where not, the stack is cut at the end of its page.
+ * [trace_wants_stacks()] The number of this thread's call stack, from the return address call_site on; 0: no room. gfp: may
+ * it make system calls? Where not, a stack that was not looked at before is cut at the end of its page.
  */
-void trace_stack(const void *ptr, gfp_t gfp);
-/* [trace_lock] Make room for stacks; and what is in there goes. In the child of fork: all of it. */
-void trace_stacks_create(void);
-void trace_stacks_discard(void);
-void trace_stacks_fork_child(void);
-/* Stacks that the reader has not taken. */
-uint64_t trace_stacks_left(void);
+uint32_t trace_stack(const void *call_site, gfp_t gfp);
+/* The program's modules have changed, or are about to: what is known of its code may be wrong. */
+void trace_modules_changed(void);
+/* [trace_lock] Make room for stacks; give its pages back. In the child of fork: forget it. */
+void trace_depot_create(bool replace); /* one that is half full */
+void trace_depot_discard(void);
+void trace_depot_fork_child(void);
 
 /* A full ring: has nobody raised its limit for long? */
 bool trace_ring_is_abandoned(struct trace_ring *ring);

@@ -3,7 +3,7 @@
  * busy.c - threads that allocate without a pause until SIGTERM, and check what they hold: each object is full of a number
  * of its own. First it prints where the library's control block says that its switches are:
  *
- *	hit_table ADDRESS ENTRIES divert ADDRESS
+ *	hit_table ADDRESS hit_free_table ADDRESS ENTRIES divert ADDRESS
  *
  * and at the end "ok CALLS".
  */
@@ -102,8 +102,8 @@ int main(void)
 		return 1;
 	}
 	signal(SIGTERM, on_term);
-	printf("hit_table %lu %lu divert %lu\n", control->hit_table, control->nr_hit,
-	       control->divert);
+	printf("hit_table %lu hit_free_table %lu %lu divert %lu\n", control->hit_table,
+	       control->hit_free_table, control->nr_hit, control->divert);
 	fflush(stdout);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&threads[i], NULL, work, (void *)i) != 0)

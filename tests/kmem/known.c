@@ -7,6 +7,7 @@
  *	known exec ROUNDS		the calls, then this program again as `known calls ROUNDS`
  *	known exit|kill ROUNDS		the calls, a pause, then _exit(3) or SIGKILL
  *	known sizes ROUNDS		objects of many sizes in one thread, half of them kept
+ *	known late ROUNDS		a pause, then objects of a cache that is made only then, in one thread
  *
  * The functions are neither inlined nor left by a jump, so that the return address is in them.
  */
@@ -190,6 +191,14 @@ static void sizes(void)
 	}
 }
 
+static void late(void)
+{
+	usleep(PAUSE_US);
+	cache = kmem_cache_create("late", 120, 0, 0, NULL);
+	for (unsigned long i = 0; i < rounds; i++)
+		kmem_cache_free(cache, known_cache(cache));
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argc == 3 ? argv[1] : "";
@@ -201,9 +210,12 @@ int main(int argc, char **argv)
 		in_child_too();
 	else if (!strcmp(how, "sizes"))
 		sizes();
+	else if (!strcmp(how, "late"))
+		late();
 	else
 		in_threads();
-	if (!strcmp(how, "calls") || with_kernel || !strcmp(how, "fork") || !strcmp(how, "sizes"))
+	if (!strcmp(how, "calls") || with_kernel || !strcmp(how, "fork") || !strcmp(how, "sizes") ||
+	    !strcmp(how, "late"))
 		return 0;
 	usleep(PAUSE_US);
 	if (!strcmp(how, "exec"))

@@ -253,7 +253,7 @@ static void put_events(struct trace_ring *ring)
 
 		event[0] = draw(8) ? __builtin_ia32_rdtsc() : state;
 		event[1] = draw(1UL << 20) * 16 | (draw(8) ? draw(12) : draw(256)) << 48;
-		event[2] = draw(8) ? draw(1UL << 20) : state;
+		event[2] = draw(8) ? draw(1UL << 20) | (draw(2) ? TRACE_SITE_IS_STACK : 0) : state;
 		event[3] = draw(1UL << 16) | draw(4) << 40;
 	}
 	ring->head += draw(16) ? n : state;
@@ -296,6 +296,19 @@ static void add_rings(void)
 		rings[nr_rings++] = ring;
 		add_spot(control->base + offset, sizeof(*ring));
 	}
+}
+
+static void add_depot(void)
+{
+	struct trace_depot *depot = control->depot ? all_at(control->depot, sizeof(*depot)) : NULL;
+
+	/* whose rings are of a recording with stacks has one */
+	if (!depot && nr_rings)
+		exit(2);
+	if (!depot)
+		return;
+	add_spot(control->depot, sizeof(*depot));
+	add_spot(control->depot + depot->nodes, depot->used * sizeof(struct trace_node));
 }
 
 /* What kmem looks at. */
@@ -345,6 +358,7 @@ static void find_spots(uint64_t address)
 		region = (uintptr_t)link->next;
 	}
 	add_rings();
+	add_depot();
 }
 
 static void copy_mapping(int mem, int pagemap, struct range *range)
@@ -415,6 +429,7 @@ static const char *const commands[][10] = {
 	{ "leaks", "--json", pid_text },
 	{ "record", "-o", "/dev/null", "--for", "0.05", "-p", pid_text },
 	{ "record", "-o", "/dev/null", "--for", "0.05", "--full=overwrite", "-p", pid_text },
+	{ "record", "-o", "/dev/null", "--for", "0.05", "--stacks", "-p", pid_text },
 	{ "stat", "--for", "0.05", pid_text },
 	{ "stat", "--for", "0.05", "--sample", "--json", pid_text },
 	{ "trim", pid_text },

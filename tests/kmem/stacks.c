@@ -6,11 +6,13 @@
  *
  *	near	3 calls deep, 1000 bytes, freed
  *	far	40 calls deep, 2000 bytes, kept
- *	deeper	calls that need more stack than is recorded, 3000 bytes, kept
+ *	deeper	more calls than are recorded, 3000 bytes, kept
  *	thread	in a second thread, 4000 bytes, kept
  *	switched	on a stack of its own (makecontext), 5000 bytes, kept
  *	handler	in a signal handler on an alternate stack, 6000 bytes, kept
  *	edge	on a stack whose last page has nothing behind it, 7000 bytes, kept
+ *
+ * "PROGRAM 0 N" does nothing of that but N allocations of 64 bytes, each by a way of its own, and calls _exit().
  */
 #include <pthread.h>
 #include <signal.h>
@@ -24,7 +26,7 @@
 #define COUNT 400
 #define STACK 65536
 
-#define no_inline __attribute__((noinline))
+#define no_inline __attribute__((noinline, noclone))
 #define no_tail_call() __asm__ volatile("" ::: "memory")
 
 static ucontext_t back, other;
@@ -65,7 +67,7 @@ static no_inline void far(void)
 static no_inline void deeper(void)
 {
 	for (int i = 0; i < COUNT; i++)
-		kept[2][i] = down(20, 3000, 2000);
+		kept[2][i] = down(600, 3000, 16);
 }
 
 static void *thread(void *unused)
@@ -104,6 +106,33 @@ static void run_on(void (*function)(void), char *stack, size_t size)
 	swapcontext(&back, &other);
 }
 
+static void turns(unsigned which, unsigned left);
+
+static no_inline void turn(unsigned which, unsigned left)
+{
+	turns(which >> 1, left - 1);
+	no_tail_call();
+}
+
+static no_inline void turns(unsigned which, unsigned left)
+{
+	if (!left)
+		free(leaf(64));
+	else if (which & 1)
+		turns(which >> 1, left - 1);
+	else
+		turn(which, left);
+	no_tail_call();
+}
+
+static void many_ways(unsigned count)
+{
+	usleep(100000);
+	for (unsigned i = 0; i < count; i++)
+		turns(i, 16);
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	stack_t alternate = { .ss_size = STACK };
@@ -114,6 +143,8 @@ int main(int argc, char **argv)
 	/* wait until somebody looks, if told to */
 	if (argc > 1)
 		sleep((unsigned)atoi(argv[1]));
+	if (argc > 2)
+		many_ways((unsigned)atoi(argv[2]));
 	near();
 	far();
 	deeper();

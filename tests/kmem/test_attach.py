@@ -3,6 +3,7 @@
 """test_attach.py - kmem comes to a program that runs and is busy, and goes again: the program notices nothing, and is on its hit
 paths again afterwards, however the recording ended. Environment: see recorder.py.
 """
+import json
 import os
 import re
 import signal
@@ -20,18 +21,21 @@ PATIENCE = 30  # seconds for what takes milliseconds on an idle machine
 class Attach(KmemTest):
     def busy(self):
         child = self.preloaded(prog("busy"))
-        where = re.fullmatch(r"hit_table (\d+) (\d+) divert (\d+)\n", child.stdout.readline())
+        where = re.fullmatch(r"hit_table (\d+) hit_free_table (\d+) (\d+) divert (\d+)\n", child.stdout.readline())
         self.assertTrue(where)
-        child.hit_table, child.entries, child.divert = (int(number) for number in where.groups())
+        child.hit_table, child.hit_free_table, child.entries, child.divert = (int(number) for number in where.groups())
         return child
 
     def switches(self, child):
-        """How many CPUs are on the hit path, and whether a reader keeps them off it."""
+        """How many CPUs are on the hit paths, of allocations and of frees, and whether a reader keeps them off."""
         with open(f"/proc/{child.pid}/mem", "rb", buffering=0) as memory:
-            memory.seek(child.hit_table)
-            table = memory.read(8 * 64)
+            tables = []
+            for address in (child.hit_table, child.hit_free_table):
+                memory.seek(address)
+                table = memory.read(8 * 64)
+                tables.append([table[i:i + 8] != bytes(8) for i in range(0, len(table), 8)])
             memory.seek(child.divert)
-            return sum(table[i:i + 8] != bytes(8) for i in range(0, len(table), 8)), memory.read(1) != b"\0"
+            return sum(map(all, zip(*tables))), memory.read(1) != b"\0"
 
     def assert_full_speed(self, child):
         end = time.monotonic() + PATIENCE
@@ -151,6 +155,41 @@ class Attach(KmemTest):
         self.assertRegex(out, r"^ok \d+\n$")
         self.assertRegex(said, r"^kmem: \d+ events[^\n]*\n$")
         self.assertEqual(self.report()["lost"], 0)
+
+    def start_and_record(self, *words):
+        """kmem, and what it records; the program is killed at the end of the test, should it be there still."""
+        recorder = subprocess.Popen([KMEM, "record", "-o", self.data, *words], env=environment(), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
+        self.addCleanup(recorder.communicate)
+        self.addCleanup(recorder.terminate)  # it passes that on
+        return recorder
+
+    def test_a_recording_is_whole_when_it_ended_though_the_program_runs_on(self):
+        recorder = self.start_and_record("--for=0.3", "--", prog("busy"))
+        self.assertEqual(recorder.stderr.readline(), "kmem: recording ended; the program runs on\n")
+        time.sleep(1)
+        out, said = self.kmem("report", "--json", self.data)
+        self.assertNotIn("cut off", said)
+        self.assertGreater(json.loads(out)["events"], 1000)
+        self.assertIsNone(recorder.poll())
+        recorder.terminate()
+        self.assertRegex(recorder.stdout.read(), r"\nok \d+\n$")
+        self.assertRegex(recorder.stderr.read(), r"^kmem: \d+ events, ")
+        self.assertEqual(recorder.wait(PATIENCE), 0)
+        # its end is when it ended
+        self.assertLess(self.report()["duration_ns"], 1e9)
+
+    def test_what_came_before_a_program_without_the_library_is_in_the_file(self):
+        """exec() into it: nothing more comes, for as long as that runs."""
+        recorder = self.start_and_record("--", "sh", "-c", "sleep 0.3; unset LD_PRELOAD; exec sleep 3")
+        end = time.monotonic() + 2
+        events = 0
+        while not events and time.monotonic() < end:
+            time.sleep(0.1)
+            events = json.loads(self.kmem("report", "--json", self.data, status=None)[0] or '{"events": 0}')["events"]
+        self.assertGreater(events, 10)
+        self.assertIsNone(recorder.poll())
+        recorder.communicate(timeout=PATIENCE)
 
     def test_two_recorders(self):
         """The second takes over, and the first says so."""

@@ -484,6 +484,17 @@ class PageTest(Recorded):
             self.assertEqual(sum(int(text.replace(",", "")) for text in seen["start"]["lifetimes"]), freed)
             self.assertEqual(seen["start"]["sizes"][0], f"{self.counts['drop_at_once']['allocs']:,}")
 
+    def test_far_callers_are_folded(self):
+        path, _ = record("stacks.data", "--stacks")
+        file = work / "stacks.html"
+        export(path, "--html", "-o", file)
+        dump = run(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.as_uri()).stdout.decode()
+        rows = {re.search(r"<button[^>]*>(.*?)<", row).group(1): row for row in re.findall(r"<tr data-address.*?</tr>", dump, re.DOTALL)}
+        self.assertRegex(rows["inlined_one"], r">in outer_one ←\xa0main |>in outer_one ←&nbsp;main ")
+        self.assertRegex(rows["inlined_one"], r"<details[^>]*><summary>2 more</summary>.*_start</details>")
+        self.assertNotIn("<details", rows["keep"])
+        self.assertIn("_start", rows["keep"])
+
     def test_notices(self):
         sampled, _ = record("sampled.data", "--sample=4K")
         cut = work / "cut.data"

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: MIT
 """kmem slabinfo, vmallocinfo, status, trim and top, of a program with exactly known objects and areas."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -224,6 +228,25 @@ class Top(unittest.TestCase):
                 program.process.wait()
                 self.assertEqual(top.stderr.read(), f"kmem: process {program.pid} has ended\n")
                 self.assertEqual(top.wait(10), 0)
+
+
+    def test_a_narrow_terminal_shows_the_names(self):
+        shown = b""
+        with Program("holds", preload=False) as program:
+            program.tell("hold")
+            pid, terminal = pty.fork()
+            if not pid:
+                os.execve(KMEM, [KMEM, "top", str(program.pid), "-d", "0.1"], dict(os.environ, TERM="vt100"))
+            try:
+                fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+                end = time.monotonic() + 20
+                while not re.search(rb"(?s)ALLOCS/s NAME.* vmalloc", shown) and time.monotonic() < end:
+                    shown += os.read(terminal, 65536)
+                os.write(terminal, b"q")
+            finally:
+                os.close(terminal)
+                os.waitpid(pid, 0)
+        self.assertRegex(shown, rb"(?s)ALLOCS/s NAME.* vmalloc")
 
 
 class Refusals(unittest.TestCase):

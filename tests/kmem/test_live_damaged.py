@@ -47,17 +47,19 @@ class Damaged(unittest.TestCase):
     def test_a_process_that_holds(self):
         with Program("holds", preload=False) as program:
             program.tell("hold")
-            # so it has rings
-            kmem("stat", program.pid, "--for=0.1")
-            program.tell("drop")
-            program.tell("hold")
+            # so it has rings, and stacks
+            with subprocess.Popen([os.environ["KMEM"], "record", "-o", "/dev/null", "--for=1", "--stacks", "-p",
+                                   str(program.pid)], stderr=subprocess.DEVNULL) as recorder:
+                while recorder.poll() is None:
+                    program.tell("drop")
+                    program.tell("hold")
             self.check(program)
             # it has noticed nothing
             self.assertEqual(program.tell("drop"), "done\n")
 
     def test_a_process_that_is_being_traced(self):
         with Program("holds", preload=False, cmdline="") as program:
-            with subprocess.Popen([os.environ["KMEM"], "record", "-o", "/dev/null", "-p", str(program.pid)],
+            with subprocess.Popen([os.environ["KMEM"], "record", "-o", "/dev/null", "--stacks", "-p", str(program.pid)],
                                   stderr=subprocess.DEVNULL) as recorder:
                 for _ in range(20):
                     program.tell("hold")

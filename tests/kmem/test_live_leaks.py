@@ -51,6 +51,15 @@ class Process(unittest.TestCase):
             self.assertRegex(text, r"(?m)^# 10 suspected memory leaks, ")
             self.assertIn("# and 8 more (-n 0 shows all)", kmem("leaks", program.pid, "-n", 2))
 
+    def test_a_name_is_shown_without_control_characters(self):
+        with tempfile.TemporaryDirectory(prefix="kmem-") as folder:
+            evil = os.path.join(folder, "\x1b[31mEVIL")
+            os.symlink(os.path.join(PROGRAMS, "leaky"), evil)
+            with Program(evil) as program:
+                text = kmem("leaks", program.pid)
+        self.assertIn('  comm "?[31mEVIL", pid ', text)
+        self.assertNotIn("\x1b", text)
+
     def test_nothing_of_a_busy_program_is_shown(self):
         with Program("live_busy", ready=False) as program:
             time.sleep(0.3)

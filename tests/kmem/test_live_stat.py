@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -146,6 +147,46 @@ class Counts(unittest.TestCase):
             self.assertEqual(json.loads(out)["total"]["allocs"], ALL)
             self.assertRegex(said, r"^kmem: process \d+ was being recorded, by a kmem that runs or was killed: "
                                    r"from now on here\n$")
+
+
+class NoRoom(unittest.TestCase):
+    def check(self, result, error):
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("Total bytes requested:", result.stdout)
+        self.assertRegex(result.stdout, r"(?m)^ work\+0x[0-9a-f]+ \[live_busy\]")
+        said = [line for line in result.stderr.splitlines() if "freed that had been" not in line and "were lost" not in line]
+        self.assertEqual(said, [f"kmem: the events could not be held: {error}; what came after that is not counted "
+                                "(--sample takes fewer)"])
+
+    def test_limit_of_a_file(self):
+        """The tables are of what there was room for."""
+        limit = (4 << 20, 4 << 20)
+        with Program("live_busy", ready=False) as program:
+            result = subprocess.run([KMEM, "stat", "--for=10", str(program.pid)], capture_output=True, text=True, check=False,
+                                    timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+            self.check(result, "File too large")
+            self.assertTrue(is_off(program.pid))
+
+    def test_disk_that_fills_up(self):
+        if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+            self.skipTest("no mount namespaces here")
+        # somebody else takes the rest when there is something
+        script = 'mount -t tmpfs -o size=32m none /mnt; (until [ "$(df --output=used /mnt | tail -n1)" -ge 4000 ]; do ' \
+                 'sleep 0.05; done; head -c 32M /dev/zero >/mnt/else) 2>/dev/null & ' \
+                 f'TMPDIR=/mnt exec "{KMEM}" stat --for=20 "$0"'
+        with Program("live_busy", ready=False) as program:
+            result = subprocess.run(["unshare", "-m", "sh", "-c", script, str(program.pid)], capture_output=True, text=True,
+                                    timeout=60, check=False)
+            if "mount:" in result.stderr:
+                self.skipTest(result.stderr)
+            self.check(result, "No space left on device")
+
+    def test_signals_that_are_ignored_meanwhile_are_not_when_tables_are_printed(self):
+        with Program("live_busy", ready=False) as program:
+            # a pipe that nobody reads any more: as `| head` with a recording, it ends without a word
+            result = subprocess.run(["bash", "-c", '"$0" stat --for=0.3 "$1" | true; echo ${PIPESTATUS[0]}', KMEM,
+                                     str(program.pid)], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(result.stdout, f"{128 + signal.SIGPIPE}\n")
 
 
 class Gone(unittest.TestCase):

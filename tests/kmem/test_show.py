@@ -12,6 +12,7 @@ import sys
 import unittest
 
 sys.dont_write_bytecode = True
+import hostile  # noqa: E402
 from recorder import KMEM, KmemTest, by_function, environment, prog  # noqa: E402
 
 PUT = "shop::Basket::put(int)"
@@ -50,6 +51,21 @@ class Replay(KmemTest):
             self.assertGreaterEqual(done["most_objects"], total["peak_objects"])
             self.assertLessEqual(done["most_objects"], total["allocs"])
         self.assertRegex(self.kmem("replay", self.data)[0], rf"^{total['allocs']} allocations of ")
+
+    def test_another_program_begins_with_an_empty_heap(self):
+        """exec: what the first one left is gone, and a free of an unknown object is none of one of those."""
+        def program(count, *numbers):
+            far = b"".join(map(hostile.varint, numbers))
+            frees = len(numbers) - count
+            kinds = hostile.kind(hostile.KMALLOC, req=100) + hostile.kind(hostile.KFREE)
+            types = bytes([1]) * count + bytes([2]) * frees
+            return hostile.events(len(numbers), types, kinds, (hostile.ODD, count), (hostile.ODD, frees), far)
+
+        with open(self.data, "wb") as file:
+            file.write(hostile.recording(program(3, 0x1000, 0x2000, 0x3000), hostile.chunk(hostile.IMAGE),
+                                         program(2, 0x2000, 0x5000, 0x1000, 0x5000)))
+        done = json.loads(self.kmem("replay", "--json", self.data)[0])
+        self.assertEqual((done["allocs"], done["frees"], done["most_objects"]), (5, 1, 3))
 
     def test_what_can_not_be_replayed_is_said(self):
         self.record("--sample=64", "--", prog("names"), "100")
@@ -102,6 +118,23 @@ class Diff(KmemTest):
         self.assertEqual(sites[f"{PUT} [names]"]["change"]["live_objects"], 200)
         self.assertEqual(len(self.diff("--function", "Basket", self.before, self.after)["sites"]), 1)
 
+    def test_stacks_are_compared_whole(self):
+        self.record("--stacks", "--", prog("names"), "100", output=self.before)
+        self.record("--stacks", "--", prog("names"), "300", output=self.after)
+        for more in ((), ("--by=function",)):
+            first = self.diff("--stacks", *more, self.before, self.after)["sites"][0]
+            self.assertEqual(first["change"]["live_objects"], 200)
+            functions = [re.split(r"\+0x| \[", call)[0] for call in first["stack"]]
+            self.assertEqual((functions[0], functions[-1]), (PUT, "_start"))
+            self.assertIn("main", functions)
+        sites = self.diff("--stacks", "--function", "^main$", self.before, self.after)["sites"]
+        self.assertIn(PUT, str(sites[0]["stack"]))
+
+    def test_recordings_without_stacks(self):
+        for words in (("diff", "--stacks", self.before, self.after), ("report", "--stacks", self.after)):
+            said = self.kmem(*words)[1]
+            self.assertIn(f"kmem: {self.after} has no call stacks, only call sites", said)
+
     def test_wrong_words(self):
         for words in ((), (self.before,), (self.before, self.after, self.after), ("-s", "x", self.before, self.after),
                       ("--by=x", self.before, self.after)):
@@ -117,6 +150,16 @@ class Show(KmemTest):
         self.assertEqual(list(by_function(self.report("--min-size=1M"), "known_")), ["known_large"])
         self.assertEqual(sorted(by_function(self.report("--min-size=76", "--max-size=77"), "known_")),
                          ["known_new", "known_reallocarray"])
+
+    def test_frees_of_what_a_filter_leaves_out_are_not_unknown(self):
+        def stat(*words):
+            out, said = self.kmem("stat", "--json", *words, self.data)
+            return json.loads(out)["unknown_frees"], said
+
+        self.assertEqual(stat(), (0, ""))
+        thread = json.loads(self.kmem("script", "--json", self.data)[0].splitlines()[0])["tid"]
+        for words in (["--min-size=1M"], ["--max-size=77"], ["--from=0.001"], ["--to=0.001"], ["--thread", str(thread)]):
+            self.assertEqual(stat(*words), (None, ""), words)
 
     def test_filter_of_thread(self):
         events = [json.loads(line) for line in self.kmem("script", "--json", "--function", "known_malloc",
@@ -162,6 +205,33 @@ class Show(KmemTest):
         self.assertIn("usage: kmem COMMAND", self.kmem(status=2)[1])
 
 
+class Manual(KmemTest):
+    """kmem.1 has each option, where its command is."""
+
+    def sections(self):
+        with open(os.environ["KMEM_MAN"], encoding="utf-8") as file:
+            text = re.sub(r"\\f.|\"", "", file.read()).replace("\\-", "-")
+        for part in text.split("\n.SS ")[1:]:
+            title, _, rest = part.partition("\n")
+            yield re.findall(r"\w+", title), rest.split("\n.SH ")[0]
+
+    def options(self, command):
+        """[["-o", "--output"], ...]"""
+        lines = re.findall(r"^ +(-\S.*)$", self.kmem(command, "--help")[0], re.MULTILINE)
+        options = [re.findall(r"(?<![\w-])--?[\w-]+", re.split(r"  +", line)[0].replace("[", "=")) for line in lines]
+        return [names for names in options if not {"--help", "--usage", "--version"} & set(names)]
+
+    def test_each_option_of_each_command(self):
+        sections = list(self.sections())
+        commands = re.findall(r"^  (\w+) ", self.kmem("--help")[0], re.MULTILINE)
+        self.assertGreater(len(commands), 10)
+        for command in commands:
+            page = "\n".join(text for title, text in sections if command in title)
+            self.assertTrue(page, command)
+            for names in self.options(command):
+                self.assertTrue(any(re.search(rf"(?<![\w-]){name}(?![\w-])", page) for name in names), (command, names))
+
+
 class Completion(KmemTest):
     FILE = os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../tools/kmem/kmem.bash-completion")
 
@@ -183,6 +253,7 @@ class Completion(KmemTest):
         self.assertEqual(self.complete("record", "--full", "=", "o"), ["overwrite"])
         self.assertEqual(self.complete("record", "--full", "="), ["drop", "overwrite", "wait"])
         self.assertEqual(self.complete("report", "-s", "p"), ["peak"])
+        self.assertEqual(self.complete("report", "--stacks", "=", "t"), ["tree"])
         with open(self.path("x.data"), "w", encoding="utf-8"):
             self.assertEqual(self.complete("report", "x"), ["x.data"])
 

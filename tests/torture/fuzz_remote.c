@@ -8,6 +8,7 @@
  * find, they end, keep to their own memory, and what they say fits together.
  */
 #include "caches.h"
+#include "depot.h"
 #include "entries.h"
 #include "heap.h"
 #include "rings.h"
@@ -120,6 +121,9 @@ static void find_spots(void)
 	add_spot(word_at(places->vmap_leaves), 4096);
 	add_spot((uintptr_t)slabs->kmap, 512);
 	add_spot(word_at((uintptr_t)slabs->sections), sizeof(struct page) * 64);
+	add_spot(trace_control.depot, sizeof(struct trace_depot));
+	add_spot(trace_control.depot + word_at(trace_control.depot),
+		 sizeof(struct trace_node) * 256);
 	for (uint64_t i = 0; i < 16; i++) {
 		uint64_t area = word_at(places->areas + i * 8),
 			 ring = word_at(trace_control.rings + i * 8);
@@ -148,6 +152,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 		if (i == 10) {
 			trace_control.want_mode = TRACE_ALL;
+			trace_control.want_stacks = 1;
 			trace_control.want_ring_events = 1024;
 			trace_control.generation++;
 			__atomic_store_n((uint8_t *)trace_control.divert, 1, __ATOMIC_SEQ_CST);
@@ -158,7 +163,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		if (i % 500 == 0)
 			check(library_entries.malloc(AREA) != NULL);
 	}
-	check(trace_control.nr_rings > 0);
+	check(trace_control.nr_rings > 0 && trace_control.depot);
 	find_spots();
 	return 0;
 }
@@ -202,12 +207,30 @@ static bool see_area(const struct vmap_area *area, void *arg)
 	return true;
 }
 
+uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t count, bool cut)
+{
+	(void)writer;
+	(void)cut;
+	check(count > 0 && count <= TRACE_STACK_FRAMES && frames[0]);
+	return 1;
+}
+
+struct seen {
+	uint64_t last;
+	struct depot *depot;
+};
+
 static void see_event(const struct event *event, void *arg)
 {
-	uint64_t *last = arg;
+	struct event resolved = *event;
+	struct seen *seen = arg;
 
-	check(event->type > TRACE_NONE && event->type < TRACE_NR_TYPES && event->when >= *last);
-	*last = event->when;
+	check(event->type > TRACE_NONE && event->type < TRACE_NR_TYPES &&
+	      event->when >= seen->last);
+	seen->last = event->when;
+	if (event->stack)
+		depot_resolve(seen->depot, &resolved);
+	check(resolved.stack <= 1);
 }
 
 static void read_heap(const struct process *process)
@@ -228,11 +251,15 @@ static void read_heap(const struct process *process)
 static void read_rings(struct process *process)
 {
 	struct rings *rings = rings_open(&process->target, true);
-	uint64_t last = 0;
+	struct seen seen = { .depot = depot_open(&process->target, NULL, true) };
 
-	for (int pass = 0; pass < 3; pass++)
-		rings_collect(rings, pass == 2, see_event, &last);
+	for (int pass = 0; pass < 3; pass++) {
+		rings_collect(rings, pass == 2, see_event, &seen);
+		depot_collect(seen.depot);
+	}
 	rings_lost(rings);
+	depot_lost(seen.depot);
+	depot_close(seen.depot);
 	rings_close(rings);
 }
 

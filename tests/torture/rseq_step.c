@@ -56,6 +56,8 @@ static const char *const injection_names[] = { "preempt", "signal", "migrate", "
 					       "drain",	  "fork",   "kill" };
 
 #define TRACE "trace=all trace.full=overwrite"
+/* so seldom that it is none */
+#define SAMPLE "trace=sample trace.sample=1000000000000 trace.full=overwrite"
 
 /* Both ways to index the areas, each with the hit paths, with all sent to the slow ones, and with events of all. */
 static const struct config {
@@ -65,13 +67,15 @@ static const struct config {
 	{ "mm_cid", "", false },
 	{ "mm_cid, diverted", "stat", false },
 	{ "mm_cid, traced", TRACE, false },
+	{ "mm_cid, sampled", SAMPLE, false },
 	{ "cpu_id", "rseq=cpu_id", true },
 	{ "cpu_id, diverted", "rseq=cpu_id stat", true },
 	{ "cpu_id, traced", "rseq=cpu_id " TRACE, true },
+	{ "cpu_id, sampled", "rseq=cpu_id " SAMPLE, true },
 };
 
 #define NR_CONFIGS (sizeof(configs) / sizeof(configs[0]))
-#define CONFIGS_PER_INDEX 3
+#define CONFIGS_PER_INDEX 4
 
 static const size_t sizes[] = { 64, 16, 208, 1024, 2000, 24 };
 

@@ -342,12 +342,12 @@ static void scenario_divert(size_t size)
 	quick_malloc(size, 300);
 	quick_free(30);
 	step_begin(size);
-	percpu_divert(PERCPU_DIVERT_STAT, true);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
 	step_end();
 	step_malloc(size);
 	step_free_some(2);
 	step_begin(size);
-	percpu_divert(PERCPU_DIVERT_STAT, false);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
 	step_end();
 	step_malloc(size);
 }

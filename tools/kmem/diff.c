@@ -4,18 +4,22 @@
  *
  * Both programs were loaded at addresses of their own, so sites are the same by what they are called: function, offset in it
  * and file. Where a program was built anew between the two, offsets have moved: --by=function leaves them out. As
- * `perf diff` does for samples.
+ * `perf diff` does for samples. With --stacks what is the same is the whole call stack: where all go through one function that
+ * allocates (zmalloc() of Redis), call sites alone tell little.
  */
 #include "commands.h"
 #include "json.h"
 #include "say.h"
+#include "stacks.h"
 #include "view.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { KEY_STACKS = 600 };
 enum sort { SORT_LIVE, SORT_PEAK, SORT_TOTAL, SORT_ALLOCS };
 
 static const char *const sort_names[] = { "live", "peak", "total", "allocs" };
@@ -25,7 +29,10 @@ struct options {
 	enum sort sort;
 	size_t lines; /* 0: all */
 	bool by_function;
+	bool stacks;
 };
+
+#define NAME_MAX_BYTES 1024
 
 struct row {
 	char *name;
@@ -86,22 +93,49 @@ static void add_tally(struct tally *to, const struct tally *sum)
 	to->cross_cpu += sum->cross_cpu;
 }
 
-static char *name_of(const struct options *options, struct view *view, uint64_t address)
+static const char *address_name(const struct options *options, struct view *view, uint64_t address,
+				char text[NAME_MAX_BYTES])
 {
 	struct frame frames[FRAMES_MAX];
 	const struct frame *frame;
-	char text[1024];
 
-	symbols_text(view->symbols, address, text, sizeof(text));
+	symbols_text(view->symbols, address, text, NAME_MAX_BYTES);
 	if (!options->by_function)
-		return xstrdup(text);
+		return text;
 	frame = &frames[symbols_frames(view->symbols, address, frames) - 1];
 	if (frame->function)
-		snprintf(text, sizeof(text), "%s [%s]", frame->function,
+		snprintf(text, NAME_MAX_BYTES, "%s [%s]", frame->function,
 			 frame->module ? frame->module : "?");
 	else if (frame->module)
-		snprintf(text, sizeof(text), "%s", frame->module);
-	return xstrdup(text);
+		snprintf(text, NAME_MAX_BYTES, "%s", frame->module);
+	return text;
+}
+
+/* What rows are the same by: of stacks a line for each call, the innermost first. */
+static char *name_of(const struct options *options, struct view *view, const struct site *site)
+{
+	uint64_t addresses[STACKS_FRAMES_MAX];
+	char text[NAME_MAX_BYTES], *name = NULL;
+	size_t count, size;
+	FILE *memory;
+	bool cut;
+
+	if (!options->stacks)
+		return xstrdup(address_name(options, view, site->address, text));
+	memory = open_memstream(&name, &size);
+	if (!memory)
+		give_up("no memory");
+	count = stacks_addresses(view->reader, site->stack, site->address, addresses, &cut);
+	while (count) {
+		fputs(address_name(options, view, addresses[--count], text), memory);
+		if (count || cut)
+			fputc('\n', memory);
+	}
+	if (cut)
+		fputs("... (the stack goes on)", memory);
+	if (fclose(memory) != 0)
+		give_up("no memory");
+	return name;
 }
 
 static void add_sites(struct rows *rows, const struct options *options, struct view *view,
@@ -118,7 +152,7 @@ static void add_sites(struct rows *rows, const struct options *options, struct v
 			rows->row = xrealloc(rows->row, rows->room * sizeof(*rows->row));
 		}
 		row = &rows->row[rows->count++];
-		*row = (struct row){ .name = name_of(options, view, site->address) };
+		*row = (struct row){ .name = name_of(options, view, site) };
 		row->sum[which] = site->sum;
 	}
 }
@@ -161,16 +195,26 @@ static const char *signed_bytes(double bytes, char buf[40])
 	return buf;
 }
 
-static void print_row(const struct tally sum[2], const char *name)
+/* The name stands behind the numbers; of a stack its calls below them. */
+static void print_row(const struct tally sum[2], const char *name, bool below)
 {
 	char before[32], after[32], live[40], peak[40], total[40];
 
-	printf("%12s %12s %12s %12s %12s %+11.0f  %s\n",
+	printf("%12s %12s %12s %12s %12s %+11.0f",
 	       signed_bytes(sum[1].live_bytes - sum[0].live_bytes, live),
 	       human_bytes(sum[0].live_bytes, before), human_bytes(sum[1].live_bytes, after),
 	       signed_bytes(sum[1].peak_bytes - sum[0].peak_bytes, peak),
 	       signed_bytes(sum[1].alloc - sum[0].alloc, total),
-	       sum[1].allocs - sum[0].allocs + 0.0, name);
+	       sum[1].allocs - sum[0].allocs + 0.0);
+	if (!below) {
+		printf("  %s\n", name);
+		return;
+	}
+	for (size_t length; *name; name += length + (name[length] == '\n')) {
+		length = strcspn(name, "\n");
+		printf("\n    %.*s", (int)length, name);
+	}
+	putchar('\n');
 }
 
 static const char *command_of(const struct view *view)
@@ -178,6 +222,12 @@ static const char *command_of(const struct view *view)
 	const char *command = recording_info(view->reader, "command");
 
 	return command ? command : "?";
+}
+
+/* What a row is. */
+static const char *kind_of(const struct options *options)
+{
+	return options->stacks ? "call stack" : options->by_function ? "function" : "call site";
 }
 
 static void print_text(struct options *options, const struct rows *rows)
@@ -188,11 +238,11 @@ static void print_text(struct options *options, const struct rows *rows)
 	for (int i = 0; i < 2; i++)
 		printf("# %s: %s: %s\n", i ? "after" : "before", options->view[i].path,
 		       command_of(&options->view[i]));
-	printf("# by %s, sorted by the change of %s\n#\n",
-	       options->by_function ? "function" : "call site", sort_names[options->sort]);
+	printf("# by %s, sorted by the change of %s\n#\n", kind_of(options),
+	       sort_names[options->sort]);
 	printf("%12s %12s %12s %12s %12s %11s  %s\n", "never freed", "before", "after", "at peak",
-	       "total", "allocations", options->by_function ? "function" : "call site");
-	print_row(sum, "(all)");
+	       "total", "allocations", kind_of(options));
+	print_row(sum, "(all)", false);
 	for (size_t i = 0; i < rows->count; i++) {
 		if (!is_shown(&rows->row[i]))
 			continue;
@@ -200,7 +250,7 @@ static void print_text(struct options *options, const struct rows *rows)
 			more++;
 			continue;
 		}
-		print_row(rows->row[i].sum, rows->row[i].name);
+		print_row(rows->row[i].sum, rows->row[i].name, options->stacks);
 		shown++;
 	}
 	if (more)
@@ -222,6 +272,17 @@ static struct json_object *change_json(const struct tally sum[2])
 	return object;
 }
 
+static struct json_object *lines_json(const char *text)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t length; *text; text += length + (text[length] == '\n')) {
+		length = strcspn(text, "\n");
+		json_object_array_add(list, json_object_new_string_len(text, (int)length));
+	}
+	return list;
+}
+
 static void print_json(struct options *options, const struct rows *rows)
 {
 	struct json_object *root, *list = json_object_new_array();
@@ -236,8 +297,11 @@ static void print_json(struct options *options, const struct rows *rows)
 		if (!is_shown(&rows->row[i]) || (options->lines && shown++ >= options->lines))
 			continue;
 		object = change_json(rows->row[i].sum);
-		json_add_text(object, options->by_function ? "function" : "call_site",
-			      rows->row[i].name);
+		if (options->stacks)
+			json_object_object_add(object, "stack", lines_json(rows->row[i].name));
+		else
+			json_add_text(object, options->by_function ? "function" : "call_site",
+				      rows->row[i].name);
 		json_object_array_add(list, object);
 	}
 	json_object_object_add(root, "sites", list);
@@ -273,6 +337,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (strcmp(arg, "site") != 0 && strcmp(arg, "function") != 0)
 			argp_error(state, "--by is site or function, not '%s'", arg);
 		options->by_function = !strcmp(arg, "function");
+		break;
+	case KEY_STACKS:
+		options->stacks = options->view[0].filter.by_stack = true;
 		break;
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 1)
@@ -327,7 +394,9 @@ int command_diff(int argc, char **argv)
 		  "by the change of live: what was never freed (default), peak: what was live at the "
 		  "peak, total, allocs",
 		  1 },
-		{ "lines", 'n', "N", 0, "so many call sites (default 40, 0: all)", 1 },
+		{ "lines", 'n', "N", 0, "so many call sites or stacks (default 40, 0: all)", 1 },
+		{ "stacks", KEY_STACKS, NULL, 0,
+		  "by whole call stacks, of recordings that have them (kmem record --stacks)", 1 },
 		{ "by", 'b', "WHAT", 0,
 		  "site (default), or function: for programs that were built anew in between", 1 },
 		{ 0 },
@@ -349,6 +418,8 @@ int command_diff(int argc, char **argv)
 		return 1;
 	compare(&options);
 	for (int i = 0; i < 2; i++) {
+		if (options.stacks)
+			view_note_stacks(&options.view[i]);
 		view_notes(&options.view[i]);
 		view_free(&options.view[i]);
 	}

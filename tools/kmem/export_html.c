@@ -156,7 +156,10 @@ static void add_head(const struct export *export, struct json_object *root)
 	export_json_add(root, "events", (double)model->nr_events);
 	export_json_add(root, "samples", (double)model->sum.events);
 	export_json_add(root, "lost", (double)recording_lost(view->reader));
-	export_json_add(root, "unknown_frees", (double)model->unknown_frees);
+	if (model->filtered)
+		json_object_object_add(root, "unknown_frees", NULL);
+	else
+		export_json_add(root, "unknown_frees", (double)model->unknown_frees);
 	json_object_object_add(root, "whole",
 			       json_object_new_boolean(recording_is_whole(view->reader)));
 	json_object_object_add(root, "sampled", json_object_new_boolean(model->sampled));

@@ -39,6 +39,7 @@ static struct lost_block lost_of(const struct view *view, const struct live *liv
 		.address = live->ptr,
 		.size = live->req,
 		.site = view->model.site[live->site].address,
+		.stack = view->model.site[live->site].stack,
 		.ns = recording_ns(view->reader, live_when(live)),
 		.tid = live->tid,
 	};
@@ -62,7 +63,7 @@ static void take_name(char *name, size_t size, const char *command)
 
 static bool report_recording(struct options *options)
 {
-	struct view view = { .path = options->path, .wants_live = true };
+	struct view view = { .path = options->path, .filter.by_stack = true, .wants_live = true };
 	struct leaks *leaks = &options->report;
 	const struct live *live;
 	const char *pid;
@@ -72,6 +73,7 @@ static bool report_recording(struct options *options)
 		return false;
 	leaks->what = "never freed object";
 	leaks->symbols = view.symbols;
+	leaks->reader = view.reader;
 	take_name(leaks->comm, sizeof(leaks->comm), recording_info(view.reader, "command"));
 	pid = recording_info(view.reader, "pid");
 	leaks->pid = pid ? atoi(pid) : 0;
@@ -123,6 +125,7 @@ static void read_comm(char *name, size_t size, pid_t pid)
 	if (!file || !fgets(name, (int)size, file))
 		snprintf(name, size, "?");
 	name[strcspn(name, "\n")] = 0;
+	clean_text(name);
 	if (file)
 		fclose(file);
 }
@@ -130,7 +133,7 @@ static void read_comm(char *name, size_t size, pid_t pid)
 static bool report_scan(struct options *options, const struct scan_result *result)
 {
 	struct leaks *leaks = &options->report;
-	struct view view = { .path = options->sites, .wants_live = true };
+	struct view view = { .path = options->sites, .filter.by_stack = true, .wants_live = true };
 	size_t room = 0;
 	bool done;
 
@@ -146,12 +149,13 @@ static bool report_scan(struct options *options, const struct scan_result *resul
 		if (!view_load(&view))
 			return false;
 		leaks->symbols = view.symbols;
+		leaks->reader = view.reader;
 		take_sites(leaks, &view);
 	}
 	done = leaks_report(leaks);
 	if (result->inside)
-		say("a thread was inside the allocator all the time: what it had in its hands counts "
-		    "as referenced");
+		say("a thread was, or may have been, inside the allocator all the time: what it had in its "
+		    "hands counts as referenced");
 	if (options->sites)
 		view_free(&view);
 	return done;
@@ -216,13 +220,13 @@ int command_leaks(int argc, char **argv)
 {
 	static const struct argp_option argp_options[] = {
 		{ "recording", KEY_RECORDING, "FILE", 0,
-		  "take call sites from this recording of the process; it may still be written",
+		  "take call sites, or stacks, from this recording of the process; it may still be written",
 		  1 },
 		{ "ignore", KEY_IGNORE, "FILE", 0,
-		  "leave out what was allocated in these functions: regular expressions, one a line, "
-		  "# begins a comment",
+		  "leave out what was allocated in these functions, or in calls of them where stacks are "
+		  "known: regular expressions, one a line, # begins a comment",
 		  1 },
-		{ "lines", 'n', "N", 0, "so many call sites (default 100, 0: all)", 1 },
+		{ "lines", 'n', "N", 0, "so many call sites or stacks (default 100, 0: all)", 1 },
 		{ "json", KEY_JSON, NULL, 0, "for a script to read; all of them", 2 },
 		{ 0 },
 	};

@@ -9,10 +9,11 @@
 
 struct lost_block {
 	uint64_t address;
-	uint64_t size; /* bytes asked for if that is known, else that the block has */
-	uint64_t site; /* return address; 0: not known */
-	uint64_t ns;   /* when it was allocated, from the recording's start; with a site */
-	uint32_t tid;  /* who did; 0: not known */
+	uint64_t size;	/* bytes asked for if that is known, else that the block has */
+	uint64_t site;	/* return address; 0: not known */
+	uint32_t stack; /* its number in the recording; 0: the site alone is known */
+	uint64_t ns;	/* when it was allocated, from the recording's start; with a site */
+	uint32_t tid;	/* who did; 0: not known */
 	const struct leak *leak; /* its bytes; NULL: of a recording alone */
 };
 
@@ -23,6 +24,7 @@ struct leaks {
 	struct lost_block *block;
 	size_t count;
 	struct symbols *symbols;	/* NULL: no recording */
+	const struct reader *reader;	/* of the recording, for its stacks */
 	const struct scan_result *scan; /* NULL: no process */
 	const char *ignore;		/* file of functions; NULL: none */
 	size_t groups_shown;		/* at most; 0: all */

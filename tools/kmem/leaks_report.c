@@ -10,6 +10,7 @@
 
 #include "process.h"
 #include "say.h"
+#include "stacks.h"
 #include "view.h"
 
 #include <ctype.h>
@@ -69,17 +70,20 @@ static bool read_ignored(const char *path, struct ignored *ignored)
 	return done;
 }
 
-static bool is_ignored(const struct leaks *leaks, const struct ignored *ignored, uint64_t site)
+static bool is_ignored(const struct leaks *leaks, const struct ignored *ignored,
+		       const struct lost_block *block)
 {
-	struct frame frames[FRAMES_MAX];
+	struct stack_frame frames[STACKS_FRAMES_MAX];
 	size_t count;
+	bool cut;
 
-	if (!ignored->count || !site || !leaks->symbols)
+	if (!ignored->count || !block->site || !leaks->symbols)
 		return false;
-	count = symbols_frames(leaks->symbols, site, frames);
+	count = stacks_frames(leaks->symbols, leaks->reader, block->stack, block->site, frames,
+			      &cut);
 	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; frames[i].function && j < ignored->count; j++)
-			if (regexec(&ignored->regex[j], frames[i].function, 0, NULL, 0) == 0)
+		for (size_t j = 0; frames[i].frame.function && j < ignored->count; j++)
+			if (regexec(&ignored->regex[j], frames[i].frame.function, 0, NULL, 0) == 0)
 				return true;
 	return false;
 }
@@ -89,7 +93,7 @@ static void drop_ignored(struct leaks *leaks, const struct ignored *ignored)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < leaks->count; i++)
-		if (!is_ignored(leaks, ignored, leaks->block[i].site))
+		if (!is_ignored(leaks, ignored, &leaks->block[i]))
 			leaks->block[kept++] = leaks->block[i];
 	leaks->count = kept;
 }
@@ -100,6 +104,8 @@ static int by_site(const void *a, const void *b)
 
 	if (x->site != y->site)
 		return x->site < y->site ? -1 : 1;
+	if (x->stack != y->stack)
+		return x->stack < y->stack ? -1 : 1;
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
@@ -112,6 +118,11 @@ static int by_bytes(const void *a, const void *b)
 	return x->first->address < y->first->address ? -1 : x->first->address > y->first->address;
 }
 
+static bool has_same_backtrace(const struct lost_block *a, const struct lost_block *b)
+{
+	return a->site && a->site == b->site && a->stack == b->stack;
+}
+
 static struct group *make_groups(struct leaks *leaks, size_t *count)
 {
 	struct group *group = xmalloc(leaks->count * sizeof(*group));
@@ -122,7 +133,7 @@ static struct group *make_groups(struct leaks *leaks, size_t *count)
 	for (size_t i = 0; i < leaks->count; i++) {
 		const struct lost_block *block = &leaks->block[i];
 
-		if (!*count || !block->site || block->site != group[*count - 1].first->site)
+		if (!*count || !has_same_backtrace(block, group[*count - 1].first))
 			group[(*count)++] = (struct group){ .first = block };
 		group[*count - 1].count++;
 		group[*count - 1].bytes += block->size;
@@ -152,20 +163,14 @@ static void print_dump(const struct leak *leak)
 	}
 }
 
-static void print_backtrace(const struct leaks *leaks, uint64_t site)
+/* One return address, and what the compiler inlined there. */
+static void print_call(const struct leaks *leaks, uint64_t address)
 {
 	struct frame frames[FRAMES_MAX];
+	size_t count = symbols_frames(leaks->symbols, address, frames);
 	char name[512];
-	size_t count;
 
-	if (!site) {
-		if (leaks->symbols)
-			puts("  backtrace: it was allocated when nothing was recorded");
-		return;
-	}
-	count = symbols_frames(leaks->symbols, site, frames);
-	puts("  backtrace:");
-	printf("    %s", symbols_text(leaks->symbols, site, name, sizeof(name)));
+	printf("    %s", symbols_text(leaks->symbols, address, name, sizeof(name)));
 	if (frames[0].file)
 		printf(" %s:%d", frames[0].file, frames[0].line);
 	putchar('\n');
@@ -175,6 +180,25 @@ static void print_backtrace(const struct leaks *leaks, uint64_t site)
 			printf(" %s:%d", frames[i].file, frames[i].line);
 		putchar('\n');
 	}
+}
+
+static void print_backtrace(const struct leaks *leaks, const struct lost_block *block)
+{
+	uint64_t addresses[STACKS_FRAMES_MAX];
+	size_t count;
+	bool cut;
+
+	if (!block->site) {
+		if (leaks->symbols)
+			puts("  backtrace: it was allocated when nothing was recorded");
+		return;
+	}
+	puts("  backtrace:");
+	count = stacks_addresses(leaks->reader, block->stack, block->site, addresses, &cut);
+	while (count)
+		print_call(leaks, addresses[--count]);
+	if (cut)
+		puts("    ... (the stack goes on)");
 }
 
 static void print_group(const struct leaks *leaks, const struct group *group)
@@ -190,7 +214,7 @@ static void print_group(const struct leaks *leaks, const struct group *group)
 	putchar('\n');
 	if (block->leak)
 		print_dump(block->leak);
-	print_backtrace(leaks, block->site);
+	print_backtrace(leaks, block);
 	if (group->count > 1)
 		printf("  ... and %zu more object(s) with the same backtrace\n", group->count - 1);
 }
@@ -231,8 +255,25 @@ static void print_text(const struct leaks *leaks, const struct group *group, siz
 	printf("# %zu suspected memory leaks, %s", leaks->count, bytes);
 	if (count_indirect(leaks))
 		printf("; to %zu of them others of them point", count_indirect(leaks));
-	printf("\n# %lu blocks, %zu threads; the process was stopped for %s\n", leaks->scan->blocks,
-	       leaks->scan->threads, human_ns((double)leaks->scan->stood_ns, time));
+	printf("\n# %lu blocks, %zu %s; the process was stopped for %s\n", leaks->scan->blocks,
+	       leaks->scan->threads, leaks->scan->threads == 1 ? "thread" : "threads",
+	       human_ns((double)leaks->scan->stood_ns, time));
+}
+
+static void add_stack(const struct leaks *leaks, struct json_object *object,
+		      const struct lost_block *block)
+{
+	struct json_object *list = json_object_new_array();
+	uint64_t addresses[STACKS_FRAMES_MAX];
+	char name[512];
+	bool cut;
+	size_t count = stacks_addresses(leaks->reader, block->stack, block->site, addresses, &cut);
+
+	while (count) {
+		symbols_text(leaks->symbols, addresses[--count], name, sizeof(name));
+		json_object_array_add(list, json_object_new_string(name));
+	}
+	json_object_object_add(object, "stack", list);
 }
 
 static struct json_object *block_json(const struct leaks *leaks, const struct lost_block *block)
@@ -250,6 +291,8 @@ static struct json_object *block_json(const struct leaks *leaks, const struct lo
 				symbols_text(leaks->symbols, block->site, name, sizeof(name)));
 		json_add_number(object, "ns", block->ns);
 	}
+	if (block->stack)
+		add_stack(leaks, object, block);
 	if (block->leak) {
 		char hex[2 * LEAK_DUMP + 1] = "";
 

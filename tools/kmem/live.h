@@ -10,6 +10,7 @@
 #define KMEM_LIVE_H
 
 #include "event.h"
+#include "hash.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,7 +41,7 @@ struct live_table {
 
 static inline size_t live_home(const struct live_table *table, uint64_t ptr)
 {
-	return ptr * 0x9e3779b97f4a7c15UL >> table->shift;
+	return hash_of(ptr) >> table->shift;
 }
 
 /* Its entry, or the empty one where it may go. There must be room. */

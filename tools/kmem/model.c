@@ -14,6 +14,7 @@
  */
 #include "model.h"
 
+#include "hash.h"
 #include "progress.h"
 #include "say.h"
 
@@ -24,12 +25,6 @@
 #define PAGE 4096UL
 #define FIRST_DISTANCE_NS 1000UL
 #define MEAN_MAX 1e15 /* bytes from sample to sample; more stands in a damaged file only */
-
-static uint64_t hash(uint64_t key)
-{
-	key *= 0x9e3779b97f4a7c15UL;
-	return key ^ key >> 32;
-}
 
 uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event)
 {
@@ -43,7 +38,9 @@ uint64_t model_alloc_bytes(const struct reader *reader, const struct event *even
 
 static uint64_t hash_of_site(uint64_t address, uint32_t stack)
 {
-	return hash(address ^ (uint64_t)stack << 40);
+	uint64_t hash = hash_of_both(address, stack);
+
+	return hash ^ hash >> 32;
 }
 
 static void grow_site_hash(struct model *model)
@@ -117,16 +114,25 @@ static void add_live(struct tally *sum, double objects, double bytes)
 	sum->live_bytes += bytes;
 }
 
+/* Farther apart, by time: where events come in bursts, every second one would leave the first seconds with hardly any. */
+static void thin_points(struct model *model)
+{
+	while (model->nr_points == MODEL_POINTS) {
+		size_t kept = 1;
+
+		model->points_every *= 2;
+		for (size_t i = 1; i < MODEL_POINTS; i++)
+			if (model->point[i].ns >= model->point[kept - 1].ns + model->points_every)
+				model->point[kept++] = model->point[i];
+		model->nr_points = kept;
+	}
+}
+
 static void note_point(struct model *model, uint64_t ns)
 {
 	if (ns < model->point_ns)
 		return;
-	if (model->nr_points == MODEL_POINTS) {
-		for (size_t i = 0; i < MODEL_POINTS / 2; i++)
-			model->point[i] = model->point[2 * i];
-		model->nr_points /= 2;
-		model->points_every *= 2;
-	}
+	thin_points(model);
 	model->point[model->nr_points++] = (struct point){ ns, fmax(model->sum.live_bytes, 0),
 							   fmax(model->sum.live_objects, 0) };
 	model->point_ns = ns + model->points_every;
@@ -173,6 +179,13 @@ static bool is_wanted(const struct model_filter *filter, const struct event *eve
 	       event->req >= filter->min_bytes &&
 	       (!filter->max_bytes || event->req <= filter->max_bytes) &&
 	       (!filter->tid || event->tid == filter->tid);
+}
+
+/* Does it leave any out? */
+static bool is_filter(const struct model_filter *filter)
+{
+	return filter && (filter->from_ns || filter->to_ns || filter->min_bytes ||
+			  filter->max_bytes || filter->tid);
 }
 
 static void take_alloc(struct model *model, struct reader *reader, const struct event *event)
@@ -298,6 +311,7 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 
 	*model = (struct model){ .points_every = FIRST_DISTANCE_NS, .peak_number = 1 };
 	model->by_stack = filter && filter->by_stack;
+	model->filtered = is_filter(filter);
 	model->mean = mean_of(reader);
 	model->sampled = model->mean > 0;
 	progress_start(&progress, "reading");

@@ -66,8 +66,9 @@ struct model {
 	size_t nr_points;
 	uint64_t peak_ns, end_ns;
 	uint64_t nr_events,
-		unknown_frees; /* frees of what was allocated before, or whose event was lost */
+		unknown_frees; /* frees of what was allocated before, or whose event was lost, or is filtered */
 	bool sampled, by_stack;
+	bool filtered; /* some allocations are left out: unknown_frees tells nothing, then */
 	struct live_table live; /* at the end: what was never freed */
 	/* private */
 	uint32_t *site_hash;

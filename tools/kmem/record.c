@@ -9,7 +9,8 @@
  * A program that replaces itself (exec) has new rings, which are found as the first ones were. What a process had in its rings when
  * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, which is said.
  *
- * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more.
+ * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more. A recording is
+ * whole in its file once it has ended, though a program that runs on is waited for then.
  */
 #include "record.h"
 
@@ -159,12 +160,13 @@ static void record_program(struct session *session, pid_t pid, int *status)
 	for (unsigned images = 0; attach(session, pid, status); images++) {
 		enum outcome outcome;
 
-		if (!remote_layout_fits(&session->target))
+		if (!remote_layout_fits(&session->target)) {
+			if (images)
+				session_finish(session);
 			exit(1);
-		if (images) {
-			recording_flush(session->writer);
-			recording_chunk(session->writer, CHUNK_IMAGE, "", 1);
 		}
+		if (images)
+			recording_chunk(session->writer, CHUNK_IMAGE, "", 1);
 		session_begin(session);
 		outcome = session_collect(session);
 		if (outcome == STOPPED)
@@ -177,6 +179,8 @@ static void record_program(struct session *session, pid_t pid, int *status)
 			break;
 		}
 	}
+	running = NULL;
+	session_finish(session);
 	/* it may run on, without the library or without being recorded */
 	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
 		;
@@ -200,20 +204,26 @@ static void record_process(struct session *session, pid_t pid)
 	if (outcome == STOPPED)
 		session_switch_off(session);
 	session_end(session, outcome);
+	running = NULL;
+	session_finish(session);
 }
 
-/* At exit, if that comes early. */
-static void let_go(void)
+static void switch_off(void)
 {
 	struct target_wish off = { .mode = TRACE_OFF };
 
-	if (!running)
-		return;
 	for (int i = 0; running->target.mem < 0 && i < 100; i++)
 		if (target_open(&running->target, running->target.pid, true) != 0)
 			usleep(BUSY_US);
 	if (running->target.mem >= 0)
 		target_trace(&running->target, &off);
+}
+
+/* At exit, if that comes early. */
+static void let_go(void)
+{
+	if (running)
+		switch_off();
 	if (program)
 		while (waitpid(program, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -235,6 +245,8 @@ int record_run(const struct record_options *options)
 	session.writer = recording_create(options->output);
 	if (!session.writer)
 		return 1;
+	if (options->passing)
+		recording_endure(session.writer);
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
 	signal(SIGHUP, on_interrupt);
@@ -253,8 +265,6 @@ int record_run(const struct record_options *options)
 		record_program(&session, pid, &status);
 	else
 		record_process(&session, pid);
-	running = NULL;
-	session_finish(&session);
 	if (WIFSIGNALED(status)) {
 		say("the program was killed by signal %d (%s)", WTERMSIG(status),
 		    strsignal(WTERMSIG(status)));
@@ -271,7 +281,8 @@ static const struct argp_option argp_options[] = {
 	{ "all", KEY_ALL, NULL, 0, "every call (the default)", 1 },
 	{ "sample", KEY_SAMPLE, "BYTES", OPTION_ARG_OPTIONAL,
 	  "one allocation in so many bytes on average, and its free (default 512K)", 1 },
-	{ "stacks", KEY_STACKS, NULL, 0, "with --sample, the whole call stack of each sample", 1 },
+	{ "stacks", KEY_STACKS, NULL, 0,
+	  "the whole call stack of each allocation, not its call site alone", 1 },
 	{ "full", KEY_FULL, "HOW", 0,
 	  "what the program does when events come faster than they can be taken: drop them "
 	  "(default with -p), overwrite the oldest, wait (default without)",
@@ -281,7 +292,7 @@ static const struct argp_option argp_options[] = {
 	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on",
 	  3 },
 	{ "clock", KEY_CLOCK, "NS", 0,
-	  "time stamps to so many nanoseconds (default about 25): coarser ones make the file smaller",
+	  "time stamps to so many nanoseconds (default about 25, at most 100000): coarser ones make the file smaller",
 	  3 },
 	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
 	{ 0 },
@@ -329,7 +340,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->max_bytes = option_number(state, "--max-size", arg, 1, UINT64_MAX / 2);
 		break;
 	case KEY_CLOCK:
-		options->clock_ns = option_number(state, "--clock", arg, 1, 1000000000);
+		options->clock_ns = option_number(state, "--clock", arg, 1, 100000);
 		break;
 	case KEY_FOR:
 		options->seconds = strtod(arg, &arg);
@@ -342,8 +353,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!options->program == !options->pid)
 			argp_error(state, "say which PROGRAM to run, or -p PID");
-		if (options->stacks && options->mode != TRACE_SAMPLE)
-			argp_error(state, "--stacks wants --sample");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;

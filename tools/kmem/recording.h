@@ -39,12 +39,16 @@ struct writer;
 struct writer *recording_create(const char *path);
 /* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
 void recording_coarsen(struct writer *writer, uint64_t ticks);
+/* From now on a disk that is full, or the like, does not end the program: the file ends before what could not be written. */
+void recording_endure(struct writer *writer);
+/* errno of that; 0: all was written. */
+int recording_error(const struct writer *writer);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
 void recording_event(struct writer *writer, const struct event *event);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
 /*
  * The number of a call stack, the same for the same: return addresses, innermost first. cut: it goes on
- * beyond that.
+ * beyond that. 0: the file has as many as it may have (CALLS_MAX).
  */
 uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t count, bool cut);
 /* Events that are held back go to the file. */

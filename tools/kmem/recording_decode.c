@@ -41,13 +41,13 @@ bool decoder_start(struct decoder *decoder, const uint8_t *data, size_t size, ui
 	memcpy(&header, data, sizeof(header));
 	size -= sizeof(header);
 	for (unsigned i = 0; i < NR_COLUMNS; i++) {
-		if (header.bytes[i] > size)
+		if (header.bytes[i] > size || header.bytes[i] > column_bytes_max((enum column)i))
 			return false;
 		decoder->column[i] = (struct cursor){ at, at + header.bytes[i] };
 		at += header.bytes[i];
 		size -= header.bytes[i];
 	}
-	if (header.time_shift > TIME_SHIFT_MAX)
+	if (header.events > CHUNK_EVENTS_MAX || header.time_shift > TIME_SHIFT_MAX)
 		return false;
 	decoder->when = 0;
 	decoder->time_shift = header.time_shift;
@@ -153,8 +153,8 @@ bool decoder_next(struct decoder *decoder, struct event *event)
 	event->tid = decoder->tid[decoder->cpu];
 	event->gfp = kind->gfp;
 	event->stack = kind->stack;
-	event->cache = kind->cache;
+	event->cache = (uint16_t)kind->cache;
 	event->cpu = (uint16_t)decoder->cpu;
-	event->type = kind->type;
+	event->type = (uint8_t)kind->type;
 	return true;
 }

@@ -31,15 +31,9 @@ struct encoder {
 struct encoder *encoder_new(void)
 {
 	struct encoder *encoder = xcalloc(1, sizeof(*encoder));
-	struct column_data *column = encoder->column;
 
-	column[COLUMN_KIND] = new_column(CHUNK_EVENTS_MAX * 4UL);
-	column[COLUMN_NEW] = new_column(CHUNK_KINDS_MAX * (1 + 6UL * VARINT_MAX));
-	column[COLUMN_PLACE] = new_column(CHUNK_EVENTS_MAX * 8UL);
-	column[COLUMN_TIME] = new_column(CHUNK_EVENTS_MAX * (size_t)VARINT_MAX);
-	column[COLUMN_ALLOC] = new_column(CHUNK_EVENTS_MAX);
-	column[COLUMN_FREE] = new_column(CHUNK_EVENTS_MAX);
-	column[COLUMN_FAR] = new_column(CHUNK_EVENTS_MAX * (size_t)VARINT_MAX);
+	for (unsigned i = 0; i < NR_COLUMNS; i++)
+		encoder->column[i] = new_column(column_bytes_max((enum column)i));
 	encoder->time_shift = TIME_SHIFT;
 	objects_start(&encoder->objects);
 	return encoder;
@@ -96,7 +90,7 @@ static void put_new(struct encoder *encoder, const struct kind *kind)
 {
 	struct column_data *column = &encoder->column[COLUMN_NEW];
 
-	put_byte(column, kind->type);
+	put_byte(column, (uint8_t)kind->type);
 	put_address(&encoder->addresses, kind->site, column);
 	put(column, kind->stack);
 	put(column, kind->req);
@@ -105,21 +99,25 @@ static void put_new(struct encoder *encoder, const struct kind *kind)
 	encoder->gfp = kind->gfp;
 }
 
+/*
+ * In one condition: of several the compiler makes a comparison of eight bytes, for which it writes b to memory piece by
+ * piece, and the processor waits for the pieces.
+ */
 static bool is_same_kind(const struct kind *a, const struct kind *b)
 {
-	return a->site == b->site && a->req == b->req && a->stack == b->stack && a->gfp == b->gfp &&
-	       a->cache == b->cache && a->type == b->type;
+	return !((a->site ^ b->site) | (a->req ^ b->req) | (a->stack ^ b->stack) |
+		 (a->gfp ^ b->gfp) | (a->cache ^ b->cache) | (a->type ^ b->type));
 }
 
 /* Its number, from 1 on. One that is new becomes known. */
 static uint32_t kind_number(struct encoder *encoder, const struct kind *kind)
 {
-	uint64_t hash = (kind->site ^ (uint64_t)kind->type << 56) * GOLDEN;
+	uint64_t hash = (kind->site ^ (uint64_t)kind->type << 56) * hash_odd;
 	uint32_t at;
 
 	hash ^= (kind->req ^ (uint64_t)kind->stack << 32 ^ (uint64_t)kind->cache << 20) *
-		0xd1342543de82ef95UL;
-	hash = (hash ^ hash >> 32) * GOLDEN;
+		hash_odd_too;
+	hash = (hash ^ hash >> 32) * hash_odd;
 	for (at = (uint32_t)(hash >> 40);; at++) {
 		uint32_t *entry = &encoder->hash[at % KINDS_ROOM];
 
@@ -166,7 +164,7 @@ bool encoder_add(struct encoder *encoder, const struct event *event)
 		.stack = event->stack,
 		.gfp = event->gfp,
 		.cache = event->cache,
-		.type = (uint8_t)type,
+		.type = type,
 	};
 	uint64_t when = event->when >> encoder->time_shift;
 

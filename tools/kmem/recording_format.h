@@ -42,10 +42,17 @@
 #define CHUNK_ADDRESSES_MAX 131072U
 #define STACKS_BYTES (1U << 20) /* of a chunk, about */
 #define STACK_FRAMES_MAX 4096U
+/*
+ * Of all of a file. A reader keeps 16 bytes of each call and 8 of each stack, and the file may have far less: so there is an
+ * end to them. It is four times what the library has room for in one process; stacks beyond that are not written.
+ */
+#define CALLS_MAX (1U << 25)
+#define STACKS_MAX CALLS_MAX
 /* As fine as the time stamp counter tells it, which takes as long to read: about 25 ns. */
 #define TIME_SHIFT 6U
 #define TIME_SHIFT_MAX 40U
 #define TID_MAX ((1U << (64 - TRACE_REQ_BITS)) - 1)
+#define VARINT_MAX 10U /* bytes */
 
 struct file_header {
 	char magic[10];
@@ -77,13 +84,36 @@ struct events_header {
 	uint32_t bytes[NR_COLUMNS];
 };
 
+/* Unpacked bytes, the most that a writer makes, and that a reader takes. */
+#define STACKS_BYTES_MAX (STACKS_BYTES + (2U * STACK_FRAMES_MAX + 2) * VARINT_MAX)
+#define EVENTS_BYTES_MAX                                                                           \
+	((uint32_t)sizeof(struct events_header) +                                                  \
+	 CHUNK_EVENTS_MAX * (4U + 8U + VARINT_MAX * 2U + 1U + 1U) +                                \
+	 CHUNK_KINDS_MAX * (1U + 6U * VARINT_MAX))
+
+static inline uint32_t column_bytes_max(enum column column)
+{
+	switch (column) {
+	case COLUMN_KIND:
+		return CHUNK_EVENTS_MAX * 4U;
+	case COLUMN_NEW:
+		return CHUNK_KINDS_MAX * (1U + 6U * VARINT_MAX);
+	case COLUMN_PLACE:
+		return CHUNK_EVENTS_MAX * 8U;
+	case COLUMN_TIME:
+	case COLUMN_FAR:
+		return CHUNK_EVENTS_MAX * VARINT_MAX;
+	default:
+		return CHUNK_EVENTS_MAX;
+	}
+}
+
 struct kind {
 	uint64_t site;
 	uint64_t req;
 	uint32_t stack;
 	uint32_t gfp;
-	uint16_t cache;
-	uint8_t type;
+	uint32_t cache, type;
 };
 
 /* Types come in pairs, what takes an object and what gives it back. */

@@ -3,13 +3,12 @@
 #ifndef KMEM_RECORDING_PUT_H
 #define KMEM_RECORDING_PUT_H
 
+#include "hash.h"
 #include "recording_format.h"
 #include "say.h"
 
 #include <string.h>
 
-#define GOLDEN 0x9e3779b97f4a7c15UL
-#define VARINT_MAX 10U
 #define ADDRESSES_ROOM (CHUNK_ADDRESSES_MAX * 2)
 
 struct column_data {
@@ -56,7 +55,7 @@ static inline void start_addresses(struct addresses *addresses)
 static inline void put_address(struct addresses *addresses, uint64_t address,
 			       struct column_data *to)
 {
-	uint32_t at = (uint32_t)(address * GOLDEN >> 40);
+	uint32_t at = (uint32_t)(hash_of(address) >> 40);
 	uint32_t *entry;
 
 	for (;; at++) {

@@ -71,6 +71,14 @@ static uint8_t *room(uint8_t *buf, size_t *have, size_t need)
 	return xrealloc(buf, need);
 }
 
+/* Bytes of a chunk, unpacked: a few packed ones can say that they are very many. */
+static uint32_t bytes_max(uint32_t kind)
+{
+	return kind == CHUNK_EVENTS ? EVENTS_BYTES_MAX :
+	       kind == CHUNK_STACKS ? STACKS_BYTES_MAX :
+				      CHUNK_BYTES_MAX;
+}
+
 /* Read the next chunk into reader->packed. False: the end. */
 static bool read_packed(struct reader *reader, struct chunk_header *header)
 {
@@ -88,7 +96,7 @@ static bool read_packed(struct reader *reader, struct chunk_header *header)
 	if (n != sizeof(*header))
 		return stop(reader, "the recording was cut off");
 	if (header->magic != CHUNK_MAGIC || header->bytes > CHUNK_BYTES_MAX ||
-	    header->unpacked > CHUNK_BYTES_MAX)
+	    header->unpacked > bytes_max(header->kind))
 		return stop(reader, "the recording is damaged");
 	reader->packed = room(reader->packed, &reader->packed_room, header->bytes + 1UL);
 	if (fread(reader->packed, 1, header->bytes, reader->file) != header->bytes)
@@ -124,7 +132,7 @@ static void add_caches(struct reader *reader, const char *text)
 			cache = &reader->caches[id / 256][id % 256];
 			cache->size = size;
 			cache->object_size = object_size;
-			memcpy(cache->name, name, sizeof(name));
+			memcpy(cache->name, clean_text(name), sizeof(name));
 		}
 		text = strchr(text, '\n');
 		if (!text++)
@@ -132,7 +140,8 @@ static void add_caches(struct reader *reader, const char *text)
 	}
 }
 
-static void take_chunk(struct reader *reader, const struct chunk_header *header)
+/* False: it is damaged. */
+static bool take_chunk(struct reader *reader, const struct chunk_header *header)
 {
 	uint64_t number = 0, more = 0;
 
@@ -155,8 +164,7 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 		add_caches(reader, (char *)reader->data);
 		break;
 	case CHUNK_STACKS:
-		read_stacks_add(reader->stacks, reader->data, header->unpacked);
-		break;
+		return read_stacks_add(reader->stacks, reader->data, header->unpacked);
 	case CHUNK_LOST:
 		reader->lost = number;
 		break;
@@ -171,6 +179,7 @@ static void take_chunk(struct reader *reader, const struct chunk_header *header)
 	default: /* of a later version */
 		break;
 	}
+	return true;
 }
 
 /* Read on until there are events. False: the end. */
@@ -180,12 +189,12 @@ static bool next_events(struct reader *reader)
 
 	decoder_stop(reader->decoder);
 	while (read_packed(reader, &header) && unpack(reader, &header)) {
-		if (header.kind != CHUNK_EVENTS)
-			take_chunk(reader, &header);
-		else if (!decoder_start(reader->decoder, reader->data, header.unpacked,
-					recording_nr_stacks(reader)))
+		if (header.kind == CHUNK_EVENTS ?
+			    !decoder_start(reader->decoder, reader->data, header.unpacked,
+					   recording_nr_stacks(reader)) :
+			    !take_chunk(reader, &header))
 			return stop(reader, "the recording is damaged");
-		else if (decoder_left(reader->decoder))
+		if (decoder_left(reader->decoder))
 			return true;
 	}
 	return false;
@@ -202,7 +211,8 @@ void recording_skim(struct reader *reader)
 			continue;
 		if (!unpack(reader, &header))
 			break;
-		take_chunk(reader, &header);
+		if (!take_chunk(reader, &header))
+			stop(reader, "the recording is damaged");
 	}
 }
 
@@ -321,7 +331,7 @@ const char *recording_info(const struct reader *reader, const char *name)
 			n = n < sizeof(value) - 1 ? n : sizeof(value) - 1;
 			memcpy(value, line + length + 1, n);
 			value[n] = 0;
-			return value;
+			return clean_text(value);
 		}
 		line = *end ? end + 1 : NULL;
 	}

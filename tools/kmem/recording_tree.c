@@ -37,16 +37,16 @@ struct call_tree {
 	struct column_data data; /* that are not in the file yet */
 };
 
-/* Twice as many places; hash_of says where each number belongs. */
+/* Twice as many places; place_of says where each number belongs. */
 static void grow_numbers(struct numbers *numbers,
-			 uint64_t (*hash_of)(const struct call_tree *, size_t),
+			 uint64_t (*place_of)(const struct call_tree *, size_t),
 			 const struct call_tree *tree)
 {
 	free(numbers->hash);
 	numbers->room = numbers->room ? numbers->room * 2 : 1024;
 	numbers->hash = xcalloc(numbers->room, sizeof(*numbers->hash));
 	for (size_t number = 1; number <= numbers->nr; number++) {
-		size_t at = hash_of(tree, number);
+		size_t at = place_of(tree, number);
 
 		while (numbers->hash[at & (numbers->room - 1)])
 			at++;
@@ -61,7 +61,7 @@ static uint64_t hash_of_mark(const struct call_tree *tree, size_t number)
 
 static uint64_t call_hash(uint32_t parent, uint64_t address)
 {
-	uint64_t hash = (address ^ (uint64_t)parent << 40 ^ parent) * GOLDEN;
+	uint64_t hash = hash_of_both(address, parent);
 
 	return hash ^ hash >> 32;
 }
@@ -76,7 +76,7 @@ static struct stack_mark mark_of(const uint64_t *frames, size_t count, bool cut)
 	struct stack_mark mark = { { count * 2 + cut, ~count } };
 
 	for (size_t i = 0; i < count; i++) {
-		mark.half[0] = (mark.half[0] ^ frames[i]) * GOLDEN;
+		mark.half[0] = (mark.half[0] ^ frames[i]) * hash_odd;
 		mark.half[0] ^= mark.half[0] >> 32;
 		mark.half[1] = (mark.half[1] + frames[i]) * 0xd1342543de82ef95UL;
 		mark.half[1] ^= mark.half[1] >> 29;
@@ -140,7 +140,7 @@ struct call_tree *call_tree_new(void)
 {
 	struct call_tree *tree = xcalloc(1, sizeof(*tree));
 
-	tree->data = new_column(STACKS_BYTES + (2UL * STACK_FRAMES_MAX + 2) * VARINT_MAX);
+	tree->data = new_column(STACKS_BYTES_MAX);
 	return tree;
 }
 
@@ -175,6 +175,8 @@ uint32_t call_tree_add(struct call_tree *tree, const uint64_t *frames, size_t co
 		if (!memcmp(&tree->mark[*entry - 1], &mark, sizeof(mark)))
 			return *entry;
 	}
+	if (tree->marks.nr == STACKS_MAX || tree->calls.nr + count > CALLS_MAX)
+		return 0;
 	if (tree->marks.nr == tree->mark_room) {
 		tree->mark_room = tree->mark_room * 2 + 256;
 		tree->mark = xrealloc(tree->mark, tree->mark_room * sizeof(mark));

@@ -38,10 +38,17 @@ void read_stacks_free(struct read_stacks *stacks)
 	free(stacks);
 }
 
+/* How many there is room for, when it was for so many. */
+static size_t more_room(size_t room, size_t max)
+{
+	room = room * 2 + 1024;
+	return room < max ? room : max;
+}
+
 static void add_call(struct read_stacks *stacks, uint32_t parent, uint64_t address)
 {
 	if (stacks->nr_calls == stacks->call_room) {
-		stacks->call_room = stacks->call_room * 2 + 1024;
+		stacks->call_room = more_room(stacks->call_room, CALLS_MAX);
 		stacks->call = xrealloc(stacks->call, stacks->call_room * sizeof(*stacks->call));
 	}
 	stacks->call[stacks->nr_calls++] = (struct call){ address, parent };
@@ -53,6 +60,7 @@ static bool get_stack(struct read_stacks *stacks, struct cursor *cursor)
 	uint32_t call = 0;
 
 	if (!get_varint(cursor, &head) || head / 2 > STACK_FRAMES_MAX ||
+	    stacks->nr_calls + head / 2 > CALLS_MAX || stacks->nr == STACKS_MAX ||
 	    !get_number(cursor, stacks->nr_calls, &back))
 		return false;
 	if (back)
@@ -64,14 +72,14 @@ static bool get_stack(struct read_stacks *stacks, struct cursor *cursor)
 		call = (uint32_t)stacks->nr_calls;
 	}
 	if (stacks->nr == stacks->room) {
-		stacks->room = stacks->room * 2 + 256;
+		stacks->room = more_room(stacks->room, STACKS_MAX);
 		stacks->stack = xrealloc(stacks->stack, stacks->room * sizeof(*stacks->stack));
 	}
 	stacks->stack[stacks->nr++] = (struct stack){ call, head & 1 };
 	return true;
 }
 
-void read_stacks_add(struct read_stacks *stacks, const uint8_t *data, size_t size)
+bool read_stacks_add(struct read_stacks *stacks, const uint8_t *data, size_t size)
 {
 	struct cursor cursor = { data, data + size };
 
@@ -79,7 +87,8 @@ void read_stacks_add(struct read_stacks *stacks, const uint8_t *data, size_t siz
 	stacks->addresses.last = 0;
 	while (cursor.at < cursor.end)
 		if (!get_stack(stacks, &cursor))
-			break;
+			return false;
+	return true;
 }
 
 uint32_t read_stacks_nr(const struct read_stacks *stacks)

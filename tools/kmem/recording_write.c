@@ -25,6 +25,9 @@ struct writer {
 	FILE *file;
 	char *path;
 	uint64_t bytes, events;
+	uint64_t whole; /* bytes of whole chunks */
+	bool endures;
+	int error; /* with that: what was written last is not there, and only an end is written still */
 	ZSTD_CCtx *zstd;
 	uint8_t *packed;
 	size_t packed_room;
@@ -32,16 +35,27 @@ struct writer {
 	struct call_tree *stacks; /* NULL: none yet */
 };
 
-static _Noreturn void failed(const struct writer *writer)
+static void failed(struct writer *writer)
 {
+	writer->error = errno;
+	/* there is room for an end again */
+	if (writer->endures && ftruncate(fileno(writer->file), (off_t)writer->whole) == 0 &&
+	    fseeko(writer->file, (off_t)writer->whole, SEEK_SET) == 0) {
+		writer->bytes = writer->whole;
+		return;
+	}
 	give_up("%s: %s; what was recorded until now is readable", writer->path, strerror(errno));
 }
 
-static void write_all(struct writer *writer, const void *data, size_t size)
+/* False: it could not be. */
+static bool write_all(struct writer *writer, const void *data, size_t size)
 {
-	if (fwrite(data, 1, size, writer->file) != size)
+	if (fwrite(data, 1, size, writer->file) != size) {
 		failed(writer);
+		return false;
+	}
 	writer->bytes += size;
+	return true;
 }
 
 struct writer *recording_create(const char *path)
@@ -62,7 +76,10 @@ struct writer *recording_create(const char *path)
 	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, LEVEL)))
 		give_up("no memory");
 	writer->encoder = encoder_new();
+	/* chunks are written whole; what could not be is not left behind to be tried again */
+	setvbuf(file, NULL, _IONBF, 0);
 	write_all(writer, &header, sizeof(header));
+	writer->whole = writer->bytes;
 	return writer;
 }
 
@@ -96,16 +113,16 @@ static void write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD
 	struct chunk_header header = { .magic = CHUNK_MAGIC, .kind = kind };
 	size_t total = 0, packed;
 
+	if (writer->error && kind != CHUNK_END)
+		return;
 	for (size_t i = 0; i < count; i++)
 		total += piece[i].size;
 	packed = pack(writer, piece, count, total);
 	header.bytes = (uint32_t)packed;
 	header.unpacked = (uint32_t)total;
 	header.crc = (uint32_t)crc32(0, writer->packed, (uInt)packed);
-	write_all(writer, &header, sizeof(header));
-	write_all(writer, writer->packed, packed);
-	if (fflush(writer->file) != 0)
-		failed(writer);
+	if (write_all(writer, &header, sizeof(header)) && write_all(writer, writer->packed, packed))
+		writer->whole = writer->bytes;
 }
 
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size)
@@ -180,6 +197,16 @@ void recording_close(struct writer *writer)
 	free(writer->path);
 	free(writer->packed);
 	free(writer);
+}
+
+void recording_endure(struct writer *writer)
+{
+	writer->endures = true;
+}
+
+int recording_error(const struct writer *writer)
+{
+	return writer->error;
 }
 
 uint64_t recording_bytes(const struct writer *writer)

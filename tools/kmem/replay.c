@@ -12,6 +12,7 @@
  *  2. The operations are done, in turn, and timed.
  */
 #include "commands.h"
+#include "hash.h"
 #include "recording.h"
 #include "say.h"
 #include "view.h"
@@ -86,7 +87,7 @@ static void *push(struct table *table)
 
 static size_t home_of(const struct slots *slots, uint64_t ptr)
 {
-	return ptr * 0x9e3779b97f4a7c15UL >> slots->shift;
+	return hash_of(ptr) >> slots->shift;
 }
 
 /* Its place, or the empty one where it may go. */
@@ -156,6 +157,24 @@ static void add_free(struct replay *replay, uint64_t ptr)
 	replay->frees++;
 }
 
+/*
+ * Another program took the process' place: what was live is gone with the one before. These are no frees of the program,
+ * but the heap is as empty for the next one as it was for that.
+ */
+static void free_all(struct replay *replay)
+{
+	for (size_t i = 0; i < replay->slots.room; i++) {
+		struct place *place = &replay->slots.place[i];
+
+		if (!place->ptr)
+			continue;
+		add_operation(replay, place->slot, 0);
+		*(uint32_t *)push(&replay->unused) = place->slot;
+		place->ptr = 0;
+	}
+	replay->slots.count = 0;
+}
+
 static void add_alloc(struct replay *replay, const struct event *event)
 {
 	uint64_t size = event->req ? event->req : 1;
@@ -192,6 +211,7 @@ static bool load(struct replay *replay, const char *path)
 {
 	struct reader *reader = recording_open(path);
 	struct event event;
+	unsigned image = 0;
 
 	if (!reader)
 		return false;
@@ -204,6 +224,9 @@ static bool load(struct replay *replay, const char *path)
 	replay->unused.each = sizeof(uint32_t);
 	while (recording_next(reader, &event)) {
 		fetch_ahead(replay, reader);
+		if (recording_image(reader) != image)
+			free_all(replay);
+		image = recording_image(reader);
 		if (!event.ptr)
 			continue;
 		if (event_is_alloc(&event))

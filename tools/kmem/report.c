@@ -204,6 +204,8 @@ int command_report(int argc, char **argv)
 		print_json(&options, sites, count);
 	else
 		print_text(&options, sites, count);
+	if (options.view.filter.by_stack)
+		view_note_stacks(&options.view);
 	view_notes(&options.view);
 	free(sites);
 	view_free(&options.view);

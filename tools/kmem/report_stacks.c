@@ -28,6 +28,8 @@ static const char *name_of(const struct stack_frame *call, char buf[512])
 	if (frame->function)
 		snprintf(buf, 512, "%s%s%s", call->inlined ? "(" : "", frame->function,
 			 call->inlined ? ")" : "");
+	else if (frame->module)
+		snprintf(buf, 512, "%s+0x%lx", frame->module, frame->offset);
 	else
 		snprintf(buf, 512, "0x%lx", call->address);
 	return buf;
@@ -41,7 +43,7 @@ static void print_place(const struct stack_frame *call)
 	fputs(name_of(call, name), stdout);
 	if (frame->file)
 		printf(" %s:%d", frame->file, frame->line);
-	else if (frame->module)
+	else if (frame->function && frame->module)
 		printf(" [%s]", frame->module);
 	putchar('\n');
 }

@@ -60,6 +60,8 @@ struct rings {
 	bool skip_old; /* what is in rings that are found now is an earlier reader's */
 	uint64_t lost_before;
 	uint32_t gfp[TRACE_GFPS];
+	void (*after_read)(void *arg); /* NULL: nobody wants to know */
+	void *after_read_arg;
 };
 
 void rings_close(struct rings *rings)
@@ -282,6 +284,10 @@ static bool decode(const struct rings *rings, const struct ring *ring, struct ev
 	event->tid = (uint32_t)(words[3] >> TRACE_REQ_BITS);
 	event->cpu = ring->cpu;
 	event->stack = 0;
+	if (event->site & TRACE_SITE_IS_STACK) {
+		event->stack = (uint32_t)event->site;
+		event->site = 0;
+	}
 	return event->type != TRACE_NONE && event->type < TRACE_NR_TYPES;
 }
 
@@ -365,6 +371,8 @@ static long collect(struct rings *rings, uint64_t until,
 	/* after the events: their codes are in the table by now */
 	if (target_refresh(rings->target) == 0)
 		memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
+	if (rings->after_read)
+		rings->after_read(rings->after_read_arg);
 	merge(rings, taken < 0 ? UINT64_MAX : certain_until(rings, until), take, arg);
 	return taken;
 }
@@ -383,6 +391,12 @@ long rings_collect(struct rings *rings, bool last,
 		    sum > rings->nr_rings * (uint64_t)rings->target->state.ring_events)
 			return taken;
 	}
+}
+
+void rings_after_read(struct rings *rings, void (*after_read)(void *arg), void *arg)
+{
+	rings->after_read = after_read;
+	rings->after_read_arg = arg;
 }
 
 bool rings_are_damaged(const struct rings *rings)

@@ -18,6 +18,11 @@ void rings_close(struct rings *rings);
  */
 long rings_collect(struct rings *rings, bool last,
 		   void (*take)(const struct event *event, void *arg), void *arg);
+/*
+ * Call this in each pass, when the rings were read and before any of that is passed on, which takes a while: for what must be read
+ * of the process too. The control block is that of after the events.
+ */
+void rings_after_read(struct rings *rings, void (*after_read)(void *arg), void *arg);
 /* Did they make no sense? Then that was said. */
 bool rings_are_damaged(const struct rings *rings);
 /* Events that the process could not write since rings_open(), and those that were none. */

@@ -61,3 +61,15 @@ char *xstrdup(const char *text)
 {
 	return have(strdup(text));
 }
+
+char *clean_text(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < ' ' || *at == 0x7f)
+			*at = '?';
+		/* U+0080 to U+009F are control characters as well */
+		if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+			at[0] = at[1] = '?';
+	}
+	return text;
+}

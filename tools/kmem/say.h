@@ -12,5 +12,7 @@ void *xmalloc(unsigned long size);
 void *xcalloc(unsigned long count, unsigned long size);
 void *xrealloc(void *memory, unsigned long size);
 char *xstrdup(const char *text);
+/* What others wrote, before it goes to a terminal: control characters become '?'. UTF-8 stays. Returns the text. */
+char *clean_text(char *text);
 
 #endif

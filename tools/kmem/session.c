@@ -3,7 +3,7 @@
  * session.c - take what a process does into a recording, from when it was told to trace to the end.
  *
  * The rings are emptied in a loop, as often as they need (rings.c). The maps and the names of caches are read again now and then, and
- * when the program says that it ends. Where call stacks are wanted they are put to their events (samples.c).
+ * when the program says that it ends. Where call stacks are wanted they are put to their events (depot.c).
  *
  * It ends when the process does; when the user says so, or an option; when another kmem has taken the process over; or when
  * the process itself has ended the tracing, because it heard nothing of this one.
@@ -22,9 +22,11 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#define CALIBRATE_US 2000 /* good to a few parts in 100,000 */
 #define BUSY_US 1000
 #define IDLE_US 5000
 #define MAPS_MS 2000
+#define CACHE_READS 1000 /* from one look around to the next; a damaged process may name any ids */
 #define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
 
 static uint64_t now_ns(void)
@@ -44,7 +46,7 @@ void session_calibrate(struct session *session)
 {
 	uint64_t ns = now_ns(), ticks = __rdtsc();
 
-	usleep(20000);
+	usleep(CALIBRATE_US);
 	session->ns_per_tick = (double)(now_ns() - ns) / (double)(__rdtsc() - ticks);
 }
 
@@ -79,6 +81,8 @@ static void write_maps(struct session *session)
 		free(maps);
 		return;
 	}
+	if (session->maps)
+		TARGET_WRITE_FIELD(&session->target, maps, session->target.state.maps + 1);
 	if (session->options->passing)
 		images_keep(session->target.pid, maps);
 	free(session->maps);
@@ -91,12 +95,23 @@ static void write_maps(struct session *session)
 	free(chunk);
 }
 
+struct caches_text {
+	struct session *session;
+	FILE *out;
+};
+
 static bool print_cache(const struct kmem_cache *cache, uint64_t address, void *arg)
 {
+	struct caches_text *text = arg;
+
 	(void)address;
-	if (cache->id && cache->size)
-		fprintf(arg, "%u %u %u %s\n", cache->id, cache->size, cache->object_size,
-			cache->name);
+	if (!cache->id || !cache->size)
+		return true;
+	fprintf(text->out, "%u %u %u %s\n", cache->id, cache->size, cache->object_size,
+		cache->name);
+	/* the id of one that is gone may become another's */
+	if (cache->state == KMEM_CACHE_LIVE)
+		text->session->known_caches[cache->id / 64] |= 1UL << cache->id % 64;
 	return true;
 }
 
@@ -109,7 +124,8 @@ static void write_caches(struct session *session)
 
 	if (!memory)
 		return;
-	err = remote_caches(&session->target, print_cache, memory);
+	err = remote_caches(&session->target, print_cache,
+			    &(struct caches_text){ session, memory });
 	fclose(memory);
 	if (err || (session->caches && !strcmp(text, session->caches))) {
 		free(text);
@@ -118,6 +134,60 @@ static void write_caches(struct session *session)
 	free(session->caches);
 	session->caches = text;
 	recording_chunk(session->writer, CHUNK_CACHES, text, size + 1);
+}
+
+/* The caches of now, whatever was known. */
+static void look_at_caches(struct session *session)
+{
+	memset(session->known_caches, 0, sizeof(session->known_caches));
+	session->cache_reads = 0;
+	write_caches(session);
+}
+
+/* A cache that was not seen yet: its size and name must be in the file before this event is. */
+static __attribute__((noinline)) void meet_cache(struct session *session, unsigned id)
+{
+	/* whether it is told of or not: not again for each event */
+	session->known_caches[id / 64] |= 1UL << id % 64;
+	if (session->cache_reads++ < CACHE_READS)
+		write_caches(session);
+}
+
+static inline bool cache_is_known(const struct session *session, unsigned id)
+{
+	return session->known_caches[id / 64] >> id % 64 & 1;
+}
+
+#define COMMAND_MAX 4096
+
+/* On one line, and one that is no other in INFO. */
+static void write_byte(FILE *out, int byte)
+{
+	fputc(byte < ' ' || byte == 0x7f ? '?' : byte, out);
+}
+
+/* The command line of a process that runs already, on one line; where it can't be read, -p PID. */
+static void write_command_of(FILE *out, pid_t pid)
+{
+	char path[64];
+	FILE *file;
+	int byte, last = 0, some = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	file = fopen(path, "re");
+	/* words end with a zero byte; some processes pad theirs with more */
+	for (size_t i = 0; file && i < COMMAND_MAX && (byte = fgetc(file)) != EOF; i++) {
+		if (byte && !last)
+			fputc(' ', out);
+		if (byte)
+			write_byte(out, byte);
+		some |= byte;
+		last = byte;
+	}
+	if (!some)
+		fprintf(out, " -p %d", pid);
+	if (file)
+		fclose(file);
 }
 
 void session_start(struct session *session)
@@ -137,10 +207,13 @@ void session_start(struct session *session)
 	if (options->mode == TRACE_SAMPLE)
 		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
 	fprintf(memory, "command");
-	for (char **word = options->program; word && *word; word++)
-		fprintf(memory, " %s", *word);
+	for (char **word = options->program; word && *word; word++) {
+		fputc(' ', memory);
+		for (const char *at = *word; *at; at++)
+			write_byte(memory, (unsigned char)*at);
+	}
 	if (!options->program)
-		fprintf(memory, " -p %d", options->pid);
+		write_command_of(memory, options->pid);
 	fputc('\n', memory);
 	fclose(memory);
 	recording_chunk(session->writer, CHUNK_INFO, text, size + 1);
@@ -150,15 +223,17 @@ void session_start(struct session *session)
 static void take(const struct event *event, void *arg)
 {
 	struct session *session = arg;
-	struct event with_stack;
+	struct event resolved;
 
-	if (!session->samples || !event_is_alloc(event)) {
+	if (event->cache && !cache_is_known(session, event->cache))
+		meet_cache(session, event->cache);
+	if (!event->stack) {
 		recording_event(session->writer, event);
 		return;
 	}
-	with_stack = *event;
-	with_stack.stack = samples_stack(session->samples, event);
-	recording_event(session->writer, &with_stack);
+	resolved = *event;
+	depot_resolve(session->depot, &resolved);
+	recording_event(session->writer, &resolved);
 }
 
 static void note_lost(struct session *session)
@@ -176,12 +251,12 @@ static void look_around(struct session *session)
 
 	if (session->target.state.ending && !session->target.state.seen_ending) {
 		write_maps(session);
-		write_caches(session);
+		look_at_caches(session);
 		TARGET_WRITE_FIELD(&session->target, seen_ending, 1);
 	} else if (now - session->maps_at > MAPS_MS) {
 		session->maps_at = now;
 		write_maps(session);
-		write_caches(session);
+		look_at_caches(session);
 		recording_flush(session->writer);
 		note_lost(session);
 	}
@@ -212,21 +287,26 @@ enum outcome session_collect(struct session *session)
 			       UINT64_MAX;
 
 	while (!*session->interrupted || options->program) {
-		long taken = rings_collect(session->rings, false, take, session);
+		long taken;
+
+		/* before the rings, too: should the process go in this moment, little is missing */
+		if (session->depot)
+			depot_collect(session->depot);
+		taken = rings_collect(session->rings, false, take, session);
 
 		if (taken < 0)
 			return rings_are_damaged(session->rings) ? TAKEN : GONE;
 		if (!is_ours(session))
 			return TAKEN;
-		if (session->samples)
-			samples_collect(session->samples);
 		if (!options->program)
 			target_divert(&session->target);
 		look_around(session);
-		if (session_now_ms() >= end ||
+		if (session_now_ms() >= end || recording_error(session->writer) ||
 		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
 			return STOPPED;
-		usleep(taken > 0 ? BUSY_US : IDLE_US);
+		/* where as much may have come meanwhile again, the program is about to wait */
+		if ((uint64_t)taken < session->target.state.ring_events / 4)
+			usleep(taken > 0 ? BUSY_US : IDLE_US);
 	}
 	return STOPPED;
 }
@@ -241,6 +321,11 @@ void session_switch_off(struct session *session)
 	target_trace(&session->target, &off);
 }
 
+static void collect_stacks(void *depot)
+{
+	depot_collect(depot);
+}
+
 void session_begin(struct session *session)
 {
 	bool from_start = session->options->program != NULL;
@@ -248,10 +333,12 @@ void session_begin(struct session *session)
 	session->attached = true;
 	session->rings = rings_open(&session->target, from_start);
 	session->generation = session->target.state.generation;
-	if (session->options->stacks)
-		session->samples = samples_open(&session->target, session->writer, from_start);
+	if (session->options->stacks) {
+		session->depot = depot_open(&session->target, session->writer, from_start);
+		rings_after_read(session->rings, collect_stacks, session->depot);
+	}
 	write_maps(session);
-	write_caches(session);
+	look_at_caches(session);
 	session->maps_at = session_now_ms();
 }
 
@@ -261,11 +348,17 @@ void session_end(struct session *session, enum outcome outcome)
 		session->tail_missing = true;
 	note_lost(session);
 	session->lost_earlier = session->lost;
+	session->end = __rdtsc();
+	/* what comes next may take long: all that is known is in the file by then */
+	recording_flush(session->writer);
 	rings_close(session->rings);
 	session->rings = NULL;
-	session->stacks_lost += session->samples ? samples_lost(session->samples) : 0;
-	samples_close(session->samples);
-	session->samples = NULL;
+	session->no_depot |= session->depot && !session->target.state.depot &&
+			     recording_events(session->writer) > 0;
+	session->stacks_lost += depot_lost(session->depot);
+	session->stacks_missing += depot_missing(session->depot);
+	depot_close(session->depot);
+	session->depot = NULL;
 	target_close(&session->target);
 }
 
@@ -282,9 +375,14 @@ static void say_what_came(const struct session *session)
 	if (session->tail_missing)
 		say("the program was killed, called _exit() or replaced itself: its last milliseconds before are not recorded");
 	if (session->stacks_lost)
-		say("%lu samples have no call stack but their call site: they came faster than stacks "
-		    "could be taken (a larger --sample makes fewer)",
+		say("%lu allocations have no call stack but their call site: the program has too many different ones "
+		    "(--sample takes fewer)",
 		    session->stacks_lost);
+	if (session->stacks_missing)
+		say("%lu allocations have no call stack: the program was gone, or another one, before that could be read",
+		    session->stacks_missing);
+	if (session->no_depot)
+		say("the program had no memory for call stacks: there are call sites alone");
 	if (!session->attached)
 		say("nothing was recorded: the program did not run the library (static and setuid programs "
 		    "ignore LD_PRELOAD), or called _exit() at once");
@@ -292,12 +390,15 @@ static void say_what_came(const struct session *session)
 
 void session_finish(struct session *session)
 {
-	uint64_t words[2] = { __rdtsc(), session->tail_missing };
+	uint64_t words[2] = { session->end ? session->end : __rdtsc(), session->tail_missing };
 
 	recording_flush(session->writer);
 	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
 	if (!session->options->passing)
 		say_what_came(session);
+	else if (recording_error(session->writer))
+		say("the events could not be held: %s; what came after that is not counted (--sample takes fewer)",
+		    strerror(recording_error(session->writer)));
 	recording_close(session->writer);
 	free(session->maps);
 	free(session->caches);

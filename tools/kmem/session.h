@@ -3,10 +3,10 @@
 #ifndef KMEM_SESSION_H
 #define KMEM_SESSION_H
 
+#include "depot.h"
 #include "record.h"
 #include "recording.h"
 #include "rings.h"
-#include "samples.h"
 #include "target.h"
 
 #include <signal.h>
@@ -16,17 +16,21 @@ struct session {
 	const volatile sig_atomic_t *interrupted; /* by the user: it is enough */
 	struct target target;
 	struct rings *rings;
-	struct samples *samples; /* NULL: without stacks */
+	struct depot *depot; /* NULL: without stacks */
 	struct writer *writer;
 	uint64_t start, maps_at;
+	uint64_t end; /* when the last process was done with; 0: none was */
 	double ns_per_tick;
 	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
 	uint32_t generation;	     /* of the wishes that are ours */
 	bool attached;		     /* it ran the library */
 	bool tail_missing;
-	uint64_t stacks_lost;
+	uint64_t stacks_lost, stacks_missing;
+	bool no_depot; /* it had no memory for stacks */
 	char *maps, *caches;
-	size_t caches_size;
+	uint64_t known_caches[NR_CACHES /
+			      64]; /* a bit for each id that was written, or asked for in vain */
+	unsigned cache_reads;	   /* since the last look around */
 };
 
 /* TAKEN: somebody else's wishes hold now, or it is damaged. */

@@ -190,7 +190,10 @@ static void print_json(struct options *options)
 	struct site **sites = view_sites(&options->view, compare, &count);
 
 	json_object_object_add(root, "total", json_tally(&model->sum));
-	json_add(root, "unknown_frees", (double)model->unknown_frees);
+	if (model->filtered)
+		json_object_object_add(root, "unknown_frees", NULL);
+	else
+		json_add(root, "unknown_frees", (double)model->unknown_frees);
 	json_add(root, "lost", (double)recording_lost(options->view.reader));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
 		json_object_array_add(list, row_json(&options->view, sites[i]));
@@ -250,6 +253,7 @@ static bool record_process(struct options *options)
 		.seconds = options->seconds,
 		.passing = true,
 	};
+	static const int taken[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE, SIGXFSZ };
 	char size[32];
 	struct stat stat;
 	int fd = open_unnamed(path);
@@ -262,9 +266,9 @@ static bool record_process(struct options *options)
 		say("taking the events of process %d: Ctrl-C ends that", options->pid);
 	if (record_run(&record) != 0)
 		return false;
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGQUIT, SIG_DFL);
+	/* tables are printed as those of a recording are */
+	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+		signal(taken[i], SIG_DFL);
 	if (fstat(fd, &stat) == 0 && (uint64_t)stat.st_size > record.max_bytes)
 		say("the events filled %s: what came after that is not counted (--sample takes fewer)",
 		    human_bytes((double)record.max_bytes, size));
@@ -273,7 +277,7 @@ static bool record_process(struct options *options)
 
 static void note_unknown(const struct view *view)
 {
-	if (view->model.unknown_frees)
+	if (view->model.unknown_frees && !view->model.filtered)
 		say("%lu objects were freed that had been allocated before, or whose allocation was lost: "
 		    "no table counts them",
 		    view->model.unknown_frees);

@@ -10,6 +10,7 @@
  */
 #include "symbols.h"
 
+#include "hash.h"
 #include "images.h"
 #include "say.h"
 
@@ -115,6 +116,12 @@ static demangle_function *demangler(void)
 	return function;
 }
 
+static const char *keep_name(struct symbols *symbols, char *name)
+{
+	symbols->name = xrealloc(symbols->name, (symbols->nr_names + 1) * sizeof(*symbols->name));
+	return symbols->name[symbols->nr_names++] = name;
+}
+
 /* A function's name as people write it. */
 static const char *readable(struct symbols *symbols, const char *name)
 {
@@ -126,11 +133,27 @@ static const char *readable(struct symbols *symbols, const char *name)
 		return name;
 	demangle = demangler();
 	text = demangle ? demangle(name, NULL, NULL, &status) : NULL;
-	if (!text)
+	return text ? keep_name(symbols, text) : name;
+}
+
+/* Names come from files that anybody may have made. NULL stays so. */
+static const char *clean_name(struct symbols *symbols, const char *name)
+{
+	char *clean = name ? clean_text(xstrdup(name)) : NULL;
+
+	if (!clean || !strcmp(clean, name)) {
+		free(clean);
 		return name;
-	symbols->name = xrealloc(symbols->name, (symbols->nr_names + 1) * sizeof(*symbols->name));
-	symbols->name[symbols->nr_names++] = text;
-	return text;
+	}
+	return keep_name(symbols, clean);
+}
+
+static void clean_frame(struct symbols *symbols, struct frame *frame)
+{
+	frame->function = clean_name(symbols, frame->function);
+	frame->module = clean_name(symbols, frame->module);
+	frame->file = clean_name(symbols, frame->file);
+	frame->path = clean_name(symbols, frame->path);
 }
 
 static const char *base_name(const char *path)
@@ -219,7 +242,7 @@ static size_t look_up(struct symbols *symbols, uint64_t address, struct frame fr
 
 static struct entry *slot_of(struct symbols *symbols, uint64_t address)
 {
-	size_t at = (address * 0x9e3779b97f4a7c15UL >> 32) & (symbols->room - 1);
+	size_t at = (hash_of(address) >> 32) & (symbols->room - 1);
 
 	while (symbols->entry[at].address && symbols->entry[at].address != address)
 		at = (at + 1) & (symbols->room - 1);
@@ -253,6 +276,8 @@ size_t symbols_frames(struct symbols *symbols, uint64_t address, struct frame fr
 	if (!entry->address) {
 		entry->address = address;
 		entry->nr_frames = look_up(symbols, address, frames);
+		for (size_t i = 0; i < entry->nr_frames; i++)
+			clean_frame(symbols, &frames[i]);
 		entry->frame = xmalloc(entry->nr_frames * sizeof(*frames));
 		memcpy(entry->frame, frames, entry->nr_frames * sizeof(*frames));
 		symbols->count++;
@@ -314,6 +339,7 @@ bool symbols_next_module(struct symbols *symbols, size_t *at, struct module *mod
 		    !strncmp(end - sizeof(deleted) + 1, deleted, sizeof(deleted) - 1))
 			path_length -= sizeof(deleted) - 1;
 		snprintf(module->path, sizeof(module->path), "%.*s", (int)path_length, line + path);
+		clean_text(module->path);
 		find_build_id(symbols, module);
 		return true;
 	}

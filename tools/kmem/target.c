@@ -242,23 +242,19 @@ void target_close(struct target *target)
 	target->mem = -1;
 }
 
-int target_divert(struct target *target)
+uint8_t target_diversion(enum trace_mode mode)
+{
+	return mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS : TRACE_DIVERT_ALL;
+}
+
+static int clear_table(struct target *target, uint64_t at)
 {
 	static const uint64_t zeros[512];
-	uint64_t left = target->state.nr_hit, at = target->state.hit_table;
-	uint8_t divert;
+	uint64_t left = target->state.nr_hit;
 
 	if (left > TRACE_NR_CPUS) {
 		errno = EINVAL;
 		return -1;
-	}
-	/* it may have been taken back by a call that had not seen the wish */
-	if (target_read(target, target->state.divert, &divert, 1) != 0)
-		return -1;
-	if (!divert && target->state.want_mode != TRACE_OFF) {
-		divert = 1;
-		if (target_write(target, target->state.divert, &divert, 1) != 0)
-			return -1;
 	}
 	/* beyond the CPUs that there are, entries are 0: they are not even mapped */
 	while (left) {
@@ -276,9 +272,31 @@ int target_divert(struct target *target)
 	return 0;
 }
 
+static int clear_tables(struct target *target, uint8_t diversion)
+{
+	if (clear_table(target, target->state.hit_table) != 0)
+		return -1;
+	return diversion == TRACE_DIVERT_ALL ? clear_table(target, target->state.hit_free_table) :
+					       0;
+}
+
+int target_divert(struct target *target)
+{
+	uint8_t wanted = target_diversion((enum trace_mode)target->state.want_mode), divert;
+
+	/* it may have been taken back by a call that had not seen the wish */
+	if (target_read(target, target->state.divert, &divert, 1) != 0)
+		return -1;
+	if (divert != wanted && target->state.want_mode != TRACE_OFF &&
+	    target_write(target, target->state.divert, &wanted, 1) != 0)
+		return -1;
+	return clear_tables(target, wanted);
+}
+
 int target_trace(struct target *target, const struct target_wish *wish)
 {
-	uint8_t divert = 1; /* until it has seen the wish, even if that is to trace no more */
+	/* until it has seen the wish, even if that is to trace no more */
+	uint8_t divert = target_diversion(wish->mode);
 
 	/* the beat first: who is about to give up the last reader does not then. To end leaves the rest as it is: listeners
 	 * to probes sample by it */
@@ -290,7 +308,7 @@ int target_trace(struct target *target, const struct target_wish *wish)
 	      TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0)) ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
 	    target_write(target, target->state.divert, &divert, 1) != 0 ||
-	    target_divert(target) != 0)
+	    clear_tables(target, divert) != 0)
 		return -1;
 	/* last: who sees it may take the divert back */
 	return TARGET_WRITE_FIELD(target, generation, target->state.generation + 1);

@@ -169,13 +169,13 @@ static void show(void)
 	int y = 0;
 
 	if (!on_screen) {
-		top_render(top, SIZE_MAX, put_line, NULL);
+		top_render(top, SIZE_MAX, SIZE_MAX, put_line, NULL);
 		putchar('\n');
 		fflush(stdout);
 		return;
 	}
 	erase();
-	top_render(top, (size_t)LINES, draw_line, &y);
+	top_render(top, (size_t)LINES, (size_t)COLS, draw_line, &y);
 	refresh();
 }
 

@@ -59,8 +59,8 @@ int top_sample(struct top *top);
 void top_event(const struct event *event, void *arg);
 /* A new interval begins. */
 void top_forget_events(struct top *top);
-/* At most so many lines, of any length. */
-void top_render(struct top *top, size_t lines,
+/* At most so many lines, of any length; where columns are few, those of less interest are left out. */
+void top_render(struct top *top, size_t lines, size_t columns,
 		void (*line)(enum top_style style, const char *text, void *arg), void *arg);
 /* Is this a key to sort by? */
 bool top_is_key(int key);

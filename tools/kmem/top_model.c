@@ -2,6 +2,7 @@
 /* top_model.c - the numbers that `kmem top` shows: samples of a process, their differences, and its events. */
 #include "top.h"
 
+#include "hash.h"
 #include "say.h"
 
 #include <stdlib.h>
@@ -124,7 +125,7 @@ int top_sample(struct top *top)
 
 static struct top_site *slot_of(struct top *top, uint64_t address)
 {
-	size_t at = (address * 0x9e3779b97f4a7c15UL >> 32) & (top->site_room - 1);
+	size_t at = (hash_of(address) >> 32) & (top->site_room - 1);
 
 	while (top->site[at].address && top->site[at].address != address)
 		at = (at + 1) & (top->site_room - 1);

@@ -3,7 +3,7 @@
  * top_view.c - the lines of `kmem top`, as slabtop (procps) has them: totals first, then a line for each cache.
  *
  * Differences: active objects are those that the program holds; there are columns for what changed in a second; areas
- * have a line as if they were a cache.
+ * have a line as if they were a cache. The names, which come last, have to be seen: on a narrow terminal there are fewer columns.
  */
 #include "top.h"
 
@@ -19,6 +19,7 @@
 
 struct printer {
 	size_t left; /* lines */
+	bool narrow; /* not all columns */
 	void (*line)(enum top_style style, const char *text, void *arg);
 	void *arg;
 };
@@ -142,6 +143,34 @@ static int compare(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* The columns before the name. Those that a narrow terminal has leave 14 of 80 for the name. */
+static const struct column {
+	const char *title;
+	int width;
+	bool narrow;
+} columns_of_row[] = {
+	{ "OBJS", 8, true },	    { "ACTIVE", 8, true },    { "USE", 4, true },
+	{ "OBJ SIZE", 10, true },   { "SLABS", 7, false },    { "OBJ/S", 5, false },
+	{ "CACHE SIZE", 10, true }, { "ACTIVE/s", 9, true },  { "SLABS/s", 7, false },
+	{ "ALLOCS/s", 10, true },   { "FREES/s", 10, false },
+};
+
+#define NR_COLUMNS (sizeof(columns_of_row) / sizeof(*columns_of_row))
+#define WIDE 112 /* columns, from which on there is room for all */
+
+static void print_cells(struct printer *printer, enum top_style style,
+			const char *const cell[NR_COLUMNS], const char *name)
+{
+	char text[256];
+	size_t length = 0;
+
+	for (size_t i = 0; i < NR_COLUMNS; i++)
+		if (columns_of_row[i].narrow || !printer->narrow)
+			length += (size_t)snprintf(text + length, sizeof(text) - length, "%*s ",
+						   columns_of_row[i].width, cell[i]);
+	print(printer, style, "%s%s", text, name);
+}
+
 static const char *rate_text(double rate, bool known, bool sign, char buf[32])
 {
 	if (known)
@@ -153,18 +182,25 @@ static const char *rate_text(double rate, bool known, bool sign, char buf[32])
 
 static void print_row(const struct top *top, const struct top_row *row, struct printer *printer)
 {
-	char active[32], slabs[32], allocs[32], frees[32], size[32], bytes[32];
+	char text[NR_COLUMNS][32];
+	const char *cell[NR_COLUMNS];
 	bool hot = !top->first && (row->active_rate > 0.5 || row->active_rate < -0.5);
 
-	rate_text(row->active_rate, !top->first, true, active);
-	rate_text(row->slab_rate, !top->first, true, slabs);
-	rate_text(row->alloc_rate, !top->first && row->alloc_rate >= 0, false, allocs);
-	rate_text(row->free_rate, !top->first && row->free_rate >= 0, false, frees);
-	print(printer, hot ? TOP_HOT : TOP_PLAIN,
-	      "%8lu %8lu %3.0f%% %10s %7lu %5lu %10s %9s %7s %10s %10s %s", row->objects,
-	      row->active, percent((double)row->active, (double)row->objects),
-	      human_bytes((double)row->size, size), row->slabs, row->per_slab,
-	      human_bytes((double)row->bytes, bytes), active, slabs, allocs, frees, row->name);
+	for (size_t i = 0; i < NR_COLUMNS; i++)
+		cell[i] = text[i];
+	snprintf(text[0], sizeof(text[0]), "%lu", row->objects);
+	snprintf(text[1], sizeof(text[1]), "%lu", row->active);
+	snprintf(text[2], sizeof(text[2]), "%.0f%%",
+		 percent((double)row->active, (double)row->objects));
+	human_bytes((double)row->size, text[3]);
+	snprintf(text[4], sizeof(text[4]), "%lu", row->slabs);
+	snprintf(text[5], sizeof(text[5]), "%lu", row->per_slab);
+	human_bytes((double)row->bytes, text[6]);
+	rate_text(row->active_rate, !top->first, true, text[7]);
+	rate_text(row->slab_rate, !top->first, true, text[8]);
+	rate_text(row->alloc_rate, !top->first && row->alloc_rate >= 0, false, text[9]);
+	rate_text(row->free_rate, !top->first && row->free_rate >= 0, false, text[10]);
+	print_cells(printer, hot ? TOP_HOT : TOP_PLAIN, cell, row->name);
 }
 
 static int by_allocs(const void *a, const void *b)
@@ -198,17 +234,18 @@ static void print_sites(struct top *top, struct printer *printer)
 		      symbols_text(top->symbols, best[i].address, name, sizeof(name)));
 }
 
-void top_render(struct top *top, size_t lines,
+void top_render(struct top *top, size_t lines, size_t columns,
 		void (*line)(enum top_style style, const char *text, void *arg), void *arg)
 {
-	struct printer printer = { lines, line, arg };
+	struct printer printer = { lines, columns < WIDE, line, arg };
 	size_t reserved = top->events && !top->first ? SITES_SHOWN + 2 : 0;
+	const char *title[NR_COLUMNS];
 	size_t rows;
 
+	for (size_t i = 0; i < NR_COLUMNS; i++)
+		title[i] = columns_of_row[i].title;
 	print_totals(top, &printer);
-	print(&printer, TOP_TITLE, "%8s %8s %4s %10s %7s %5s %10s %9s %7s %10s %10s %s", "OBJS",
-	      "ACTIVE", "USE", "OBJ SIZE", "SLABS", "OBJ/S", "CACHE SIZE", "ACTIVE/s", "SLABS/s",
-	      "ALLOCS/s", "FREES/s", "NAME");
+	print_cells(&printer, TOP_TITLE, title, "NAME");
 	sort_by = top->sort;
 	qsort(top->now.row, top->now.count, sizeof(*top->now.row), compare);
 	rows = printer.left > reserved ? printer.left - reserved : printer.left;

@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "say.h"
+#include "stacks.h"
 
 #include <math.h>
 #include <regex.h>
@@ -28,7 +29,8 @@ static const struct argp_option options[] = {
 	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes", 11 },
 	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes", 11 },
 	{ "thread", KEY_THREAD, "TID", 0, "of this thread", 11 },
-	{ "function", KEY_FUNCTION, "REGEX", 0, "by functions with such a name", 11 },
+	{ "function", KEY_FUNCTION, "REGEX", 0,
+	  "by functions with such a name; of stacks: in any of their calls", 11 },
 	{ "json", KEY_JSON, NULL, 0, "for a script to read", 12 },
 	{ "no-demangle", KEY_NO_DEMANGLE, NULL, 0, "leave C++ names as the linker has them", 12 },
 	{ 0 },
@@ -130,12 +132,24 @@ void view_free(struct view *view)
 	recording_reader_close(view->reader);
 }
 
+static bool is_in(struct view *view, uint64_t address, const regex_t *regex)
+{
+	struct frame frames[FRAMES_MAX];
+	size_t count = symbols_frames(view->symbols, address, frames);
+
+	for (size_t i = 0; i < count; i++)
+		if (frames[i].function && regexec(regex, frames[i].function, 0, NULL, 0) == 0)
+			return true;
+	return false;
+}
+
 bool view_wants_site(struct view *view, const struct site *site)
 {
 	static regex_t regex;
 	static const char *compiled;
-	struct frame frames[FRAMES_MAX];
+	uint64_t addresses[STACKS_FRAMES_MAX];
 	size_t count;
+	bool cut;
 
 	if (!view->function)
 		return true;
@@ -144,9 +158,9 @@ bool view_wants_site(struct view *view, const struct site *site)
 			give_up("--function: '%s' is no regular expression", view->function);
 		compiled = view->function;
 	}
-	count = symbols_frames(view->symbols, site->address, frames);
+	count = stacks_addresses(view->reader, site->stack, site->address, addresses, &cut);
 	for (size_t i = 0; i < count; i++)
-		if (frames[i].function && regexec(&regex, frames[i].function, 0, NULL, 0) == 0)
+		if (is_in(view, addresses[i], &regex))
 			return true;
 	return false;
 }
@@ -163,6 +177,16 @@ struct site **view_sites(struct view *view, int (*compare)(const void *, const v
 			sites[(*count)++] = &view->model.site[i];
 	qsort(sites, *count, sizeof(void *), compare);
 	return sites;
+}
+
+void view_note_stacks(const struct view *view)
+{
+	for (size_t i = 0; i < view->model.nr_sites; i++)
+		if (view->model.site[i].stack)
+			return;
+	if (view->model.nr_sites)
+		say("%s has no call stacks, only call sites: kmem record --stacks takes stacks",
+		    view->path ? view->path : RECORDING_DEFAULT);
 }
 
 void view_notes(const struct view *view)

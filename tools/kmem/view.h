@@ -33,13 +33,15 @@ bool view_load(struct view *view);
 /* Find out where its symbols are, and begin anew: events are to be read from view->reader. */
 bool view_open(struct view *view);
 void view_free(struct view *view);
-/* Does the filter for functions let this site through? */
+/* Does the filter for functions let this site through? A stack does with any of its calls. */
 bool view_wants_site(struct view *view, const struct site *site);
 /* Those that it lets through and that allocated, sorted; to be freed. */
 struct site **view_sites(struct view *view, int (*compare)(const void *, const void *),
 			 size_t *count);
 /* What has to be known about the numbers: lost events, a cut file. To standard error. */
 void view_notes(const struct view *view);
+/* That there are no call stacks, where they were wanted and there are none. */
+void view_note_stacks(const struct view *view);
 
 /* "1.2 MiB", in buf. */
 const char *human_bytes(double bytes, char buf[32]);

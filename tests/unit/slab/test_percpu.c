@@ -207,26 +207,57 @@ static void divert_sends_hits_to_the_slow_path(void)
 	void *object;
 
 	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
-	percpu_divert(PERCPU_DIVERT_STAT, true);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
 	CHECK(percpu_diverted());
 	CHECK(!percpu_pop(SLOT, &object));
 	CHECK(!percpu_push(SLOT, objects[9]));
 	CHECK(percpu_prepare(GFP_KERNEL));
 	CHECK_EQ(percpu.hit[index], 0);
 	CHECK(percpu_pop_slow(SLOT, &object, GFP_KERNEL) && object == objects[2]);
-	percpu_divert(PERCPU_DIVERT_STAT, false);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
 	CHECK(!percpu_diverted());
 	CHECK_EQ(percpu_pop(SLOT, &object), has_rseq());
+}
+
+static void diverted_allocations_leave_frees_their_hit_path(void)
+{
+	struct slab_sheaf *old;
+	unsigned index = prepared();
+	void *object;
+
+	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
+	percpu_divert(PERCPU_DIVERT_TRACE, PERCPU_DIVERT_ALLOCS);
+	CHECK(percpu_diverted() && percpu_diverted_for_samples() && !percpu_frees_diverted());
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK_EQ(percpu_pop_diverted(SLOT, &object), has_rseq());
+	CHECK_EQ(percpu_push(SLOT, objects[9]), has_rseq());
+	CHECK_EQ(percpu.hit[index], 0);
+
+	/* a reader that wanted all went, and one comes that wants samples: frees find back */
+	percpu.hit_free[index] = 0;
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], 0);
+	CHECK_EQ(percpu.hit_free[index] != 0, has_rseq());
+
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
+	CHECK(!percpu_diverted_for_samples() && percpu_frees_diverted());
+	CHECK(!percpu_push(SLOT, objects[9]));
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit_free[index], 0);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
+	percpu_divert(PERCPU_DIVERT_TRACE, PERCPU_DIVERT_NOTHING);
+	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
+	CHECK_EQ(percpu.hit_free[index] != 0, has_rseq());
 }
 
 static void area_populated_while_diverted_stays_off_the_hit_path(void)
 {
 	unsigned index;
 
-	percpu_divert(PERCPU_DIVERT_STAT, true);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
 	index = prepared();
 	CHECK_EQ(percpu.hit[index], 0);
-	percpu_divert(PERCPU_DIVERT_STAT, false);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
 	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
 }
 
@@ -281,8 +312,8 @@ static void vfork_of_another_thread_keeps_the_index_off_the_hit_path(void)
 	CHECK_EQ(percpu.hit[index], 0);
 	CHECK(percpu_prepare(GFP_KERNEL));
 	CHECK_EQ(percpu.hit[index], 0);
-	percpu_divert(PERCPU_DIVERT_STAT, true);
-	percpu_divert(PERCPU_DIVERT_STAT, false);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
+	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
 	CHECK_EQ(percpu.hit[index], 0);
 	pthread_barrier_wait(&barrier);
 	pthread_join(thread, NULL);
@@ -354,6 +385,7 @@ int main(int argc, char **argv)
 		UNIT_TEST(slot_of_no_cache_takes_nothing),
 		UNIT_TEST(drain_takes_main_and_spare_with_their_tops),
 		UNIT_TEST(divert_sends_hits_to_the_slow_path),
+		UNIT_TEST(diverted_allocations_leave_frees_their_hit_path),
 		UNIT_TEST(area_populated_while_diverted_stays_off_the_hit_path),
 		UNIT_TEST(vfork_child_keeps_off_all_areas),
 		UNIT_TEST_WITH(vfork_of_another_thread_keeps_the_index_off_the_hit_path,

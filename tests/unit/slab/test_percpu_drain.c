@@ -242,7 +242,8 @@ static void objects_under_threads_and_drain_stay_in_one_place(void)
 	for (unsigned turn = 0; atomic_load(&nr_running); turn++) {
 		drain();
 		if (turn % 8 == 0)
-			percpu_divert(PERCPU_DIVERT_STAT, turn % 16 == 0);
+			percpu_divert(PERCPU_DIVERT_STAT,
+				      turn % 16 == 0 ? PERCPU_DIVERT_ALL : PERCPU_DIVERT_NOTHING);
 		if (turn % 4 == 0)
 			usleep(20);
 	}

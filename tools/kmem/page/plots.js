@@ -20,7 +20,7 @@ export function curve({ points, total, peak_ns: peakTime, duration_ns: end }, un
 	const label = (value) => (inBytes ? bytes(value) : whole(value));
 	return Plot.plot({
 		width, height: Math.min(320, Math.max(200, width * 0.4)), marginLeft: 64, marginRight: 16, marginTop: 28, style, className: "curve",
-		x: { domain: [0, Math.max(end, 1)], tickFormat: time, ticks: Math.max(2, Math.floor(width / 130)), label: null },
+		x: { domain: [0, Math.max(end, 1)], tickFormat: (ns) => (ns ? time(ns) : "0"), ticks: Math.max(2, Math.floor(width / 130)), label: null },
 		y: { domain: [0, most * 1.04], grid: true, label: null, tickFormat: inBytes ? bytes : short, ...(inBytes ? { ticks: byteTicks(most, 6) } : { ticks: 6 }) },
 		marks: [
 			Plot.areaY(data, { x: "ns", y: "value", curve: "step-after", fill: "var(--ours)", fillOpacity: 0.18 }),

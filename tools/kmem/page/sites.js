@@ -4,6 +4,7 @@ import { debounced, h } from "../../../bench/page/dom.js";
 import { bytes, percent, time, whole } from "./units.js";
 
 const LINES = 50;
+const NEAR = 3;
 
 const mean = (site) => (site.frees ? site.lifetime_ns / site.frees : 0);
 const share = (site) => (site.allocs ? site.short_lived / site.allocs : 0);
@@ -25,8 +26,16 @@ function nameOf(recording, site) {
 	const [first] = frames;
 	const where = [first.file && `${first.file}:${first.line}`, first.module].filter(Boolean).join(", ");
 	// an inlined function is a part of the one behind it, any other was called by that
-	const callers = frames.slice(1).map(({ name }, i) => `${frames[i].inlined ? "in" : "←"} ${name}`);
+	const callers = frames.slice(1).map(({ name }, i) => `${frames[i].inlined ? "in " : "←\u00a0"}${name}`);
 	return { name: first.name, where: where || site.address, callers };
+}
+
+// Of a whole stack the nearest callers are shown, the others on demand.
+function callersOf(callers) {
+	const near = callers.length <= NEAR + 1 ? callers : callers.slice(0, NEAR);
+	const far = callers.slice(near.length);
+	return [near.length > 0 && h("span", { class: "where" }, near.join(" ")),
+		far.length > 0 && h("details", { class: "where" }, h("summary", {}, `${far.length} more`), far.join(" "))];
 }
 
 export function sitesSection(recording, find) {
@@ -51,7 +60,7 @@ export function sitesSection(recording, find) {
 			h("th", { class: "sticky", scope: "row" },
 				h("button", { type: "button", title: "find it in the flame graph", onclick: () => find(name) }, name),
 				h("span", { class: "where" }, where),
-				callers.length > 0 && h("span", { class: "where" }, callers.join(" "))),
+				...callersOf(callers)),
 			COLUMNS.map(([, key, value, format]) => h("td", { "data-field": key, "data-exact": value(site) }, value(site) ? format(value(site)) : "")));
 	}
 

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_stack.c - call stacks, compared with what the compiler's own unwinder says (backtrace(3)).
+ *
+ * Threads call at random through functions of all shapes, one of which asks for the stack, in a tree, so that
+ * stacks share some of their frames with the one before, as in a program; signals interrupt them at any instruction and ask too.
+ */
+#include "unit.h"
+
+#include "trace/depot.h"
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+
+#define THREADS 4
+#define DEPTH 60
+#define FRAMES_MAX 4096
+
+#define no_inline __attribute__((noinline, noclone))
+#define no_tail_call() __asm__ volatile("" ::: "memory")
+
+static _Thread_local uint64_t seed;
+static _Thread_local unsigned stacks_left;
+static _Atomic unsigned long checked, in_handlers, longest, cut;
+
+static struct trace_depot *depot(void)
+{
+	return (struct trace_depot *)trace_control.depot;
+}
+
+static const struct trace_node *node_at(uint32_t number)
+{
+	return (const struct trace_node *)((const char *)depot() + depot()->nodes) + number;
+}
+
+/* The stack of that number is frames[0] to frames[count - 1], or the innermost of these. */
+static void check_stack(uint32_t number, void *const *frames, size_t count)
+{
+	size_t n = 0;
+
+	CHECK(number > TRACE_NODE_CUT);
+	for (; number > TRACE_NODE_CUT; number = node_at(number)->parent) {
+		CHECK(n < count);
+		CHECK_EQ(node_at(number)->ip, frames[n]);
+		CHECK(node_at(number)->parent < number);
+		n++;
+	}
+	/* a signal may come in a procedure linkage table, which is not unwound */
+	if (number == TRACE_NODE_ROOT)
+		CHECK_EQ(n, count);
+	else if (n != TRACE_STACK_FRAMES)
+		cut++;
+	if (n > longest)
+		longest = n;
+	checked++;
+}
+
+/* Where it is called from is the call site. */
+static no_inline void ask(void)
+{
+	void *frames[FRAMES_MAX], *site = __builtin_return_address(0);
+	uint32_t number = trace_stack(site, GFP_KERNEL);
+	size_t count = (size_t)backtrace(frames, FRAMES_MAX), skip = 0;
+
+	while (skip < count && frames[skip] != site)
+		skip++;
+	check_stack(number, frames + skip, count - skip);
+	no_tail_call();
+}
+
+/* Where the stack ends nobody knows: it is walked, and that is all. */
+static no_inline void ask_cut(void)
+{
+	CHECK(trace_stack(__builtin_return_address(0), GFP_KERNEL) > TRACE_NODE_CUT);
+	no_tail_call();
+}
+
+static void go(unsigned depth);
+
+static no_inline void small(unsigned depth)
+{
+	go(depth);
+	no_tail_call();
+}
+
+static no_inline __attribute__((optimize("no-omit-frame-pointer"))) void by_bp(unsigned depth)
+{
+	go(depth);
+	no_tail_call();
+}
+
+static no_inline void with_room(unsigned depth)
+{
+	char *room = __builtin_alloca(unit_random(&seed) % 500 + 1);
+
+	__asm__ volatile("" : : "r"(room) : "memory");
+	go(depth);
+	no_tail_call();
+}
+
+static no_inline void realigned(unsigned depth)
+{
+	_Alignas(128) char buf[256];
+
+	__asm__ volatile("" : : "r"(buf) : "memory");
+	go(depth);
+	no_tail_call();
+}
+
+static no_inline void large(unsigned depth)
+{
+	char buf[90000];
+
+	__asm__ volatile("" : : "r"(buf) : "memory");
+	go(depth);
+	no_tail_call();
+}
+
+static int compare(const void *a, const void *b)
+{
+	unsigned depth = *(const unsigned *)a;
+
+	if (stacks_left)
+		go(depth);
+	no_tail_call();
+	return depth < *(const unsigned *)b;
+}
+
+/* Through the C library, which has no frame pointers. */
+static no_inline void sorted(unsigned depth)
+{
+	unsigned pair[2] = { depth, depth };
+
+	qsort(pair, 2, sizeof(*pair), compare);
+	no_tail_call();
+}
+
+static void go(unsigned depth)
+{
+	static void (*const ways[])(
+		unsigned) = { small, by_bp, with_room, realigned, large, sorted };
+
+	/* several calls from one frame, and more often none deeper */
+	for (unsigned calls = (unsigned)unit_random(&seed) % 4 + 1; calls && stacks_left; calls--) {
+		if (!depth || unit_random(&seed) % 3 == 0) {
+			stacks_left--;
+			ask();
+		} else {
+			ways[unit_random(&seed) % ARRAY_SIZE(ways)](depth - 1);
+		}
+	}
+}
+
+static void begin(void)
+{
+	void *frames[4];
+
+	backtrace(frames, 4); /* loads what it needs */
+	trace_depot_create(true);
+	CHECK(depot());
+}
+
+static void *asks(void *arg)
+{
+	seed = unit_seed() + (uintptr_t)arg * 977 + 1;
+	stacks_left = 20000;
+	while (stacks_left)
+		go(DEPTH);
+	return NULL;
+}
+
+static void run_threads(void)
+{
+	pthread_t id[THREADS];
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 16UL << 20);
+	for (size_t i = 0; i < THREADS; i++)
+		CHECK_EQ(pthread_create(&id[i], &attr, asks, (void *)i), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(id[i], NULL);
+}
+
+static void every_stack_is_what_backtrace_says(void)
+{
+	begin();
+	asks(NULL);
+	CHECK_EQ(checked, 20000);
+	run_threads();
+	CHECK_EQ(checked, 20000 * (1 + THREADS));
+	CHECK_EQ(cut, 0);
+	CHECK_EQ(depot()->lost, 0);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	in_handlers++;
+	ask();
+	no_tail_call();
+}
+
+static void stacks_in_handlers_are_right(void)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct itimerval each = { { 0, 300 }, { 0, 300 } }, never = { 0 };
+
+	begin();
+	sigaction(SIGPROF, &action, NULL);
+	setitimer(ITIMER_PROF, &each, NULL);
+	run_threads();
+	setitimer(ITIMER_PROF, &never, NULL);
+	printf("%lu stacks in handlers, %lu of them cut\n", (unsigned long)in_handlers,
+	       (unsigned long)cut);
+	CHECK(in_handlers > 20);
+	CHECK_EQ(checked, 20000 * THREADS + in_handlers);
+	CHECK(cut < in_handlers / 10);
+	CHECK_EQ(depot()->lost, 0);
+}
+
+/* Modules come, and pages go, while others walk. */
+static void *disturbs(void *stop)
+{
+	while (!atomic_load((_Atomic bool *)stop)) {
+		trace_modules_changed();
+		usleep(100);
+	}
+	return NULL;
+}
+
+static void stacks_are_right_when_rules_are_forgotten(void)
+{
+	_Atomic bool stop = false;
+	pthread_t id;
+
+	begin();
+	pthread_create(&id, NULL, disturbs, &stop);
+	run_threads();
+	atomic_store(&stop, true);
+	pthread_join(id, NULL);
+	CHECK_EQ(checked, 20000 * THREADS);
+	CHECK_EQ(cut, 0);
+	CHECK_EQ(depot()->lost, 0);
+}
+
+static no_inline void asks_deep(unsigned depth)
+{
+	if (depth)
+		asks_deep(depth - 1);
+	else
+		for (int i = 0; i < 50; i++)
+			trace_stack(__builtin_return_address(0), GFP_KERNEL);
+	no_tail_call();
+}
+
+static void *asks_on(void *stop)
+{
+	for (unsigned depth = 0; !atomic_load((_Atomic bool *)stop); depth = (depth + 7) % 300)
+		asks_deep(depth);
+	return NULL;
+}
+
+/* More threads than CPUs, so that some stand still anywhere. */
+static void pages_go_while_threads_walk(void)
+{
+	_Atomic bool stop = false;
+	pthread_t id[16];
+
+	begin();
+	for (size_t i = 0; i < ARRAY_SIZE(id); i++)
+		CHECK_EQ(pthread_create(&id[i], NULL, asks_on, &stop), 0);
+	for (int i = 0; i < 300; i++) {
+		usleep(5000);
+		trace_depot_discard();
+	}
+	atomic_store(&stop, true);
+	for (size_t i = 0; i < ARRAY_SIZE(id); i++)
+		pthread_join(id[i], NULL);
+	CHECK(depot()->used > TRACE_NODE_CUT + 1);
+}
+
+static no_inline void deeper(unsigned depth)
+{
+	if (depth)
+		deeper(depth - 1);
+	else
+		ask();
+	no_tail_call();
+}
+
+static void a_stack_that_is_too_deep_keeps_its_innermost_frames(void)
+{
+	begin();
+	for (unsigned depth = 0; depth < 1200; depth += 7)
+		deeper(depth);
+	for (unsigned depth = 1200; depth; depth--)
+		deeper(depth);
+	CHECK_EQ(longest, TRACE_STACK_FRAMES);
+}
+
+/* Memos that nobody puts back, as a handler leaves them that jumps: stacks are walked without. */
+static void a_thread_without_a_memo_walks_its_stack(void)
+{
+	begin();
+	while (depot_take_memo(depot(), (uintptr_t)&depot()->lost + checked++, GFP_KERNEL))
+		;
+	checked = 0;
+	seed = 5;
+	for (stacks_left = 2000; stacks_left;)
+		go(20);
+	for (unsigned depth = 80; depth < 200; depth++)
+		deeper(depth);
+	CHECK_EQ(checked, 2000 + 120);
+	CHECK_EQ(depot()->lost, 0);
+}
+
+static void a_memo_that_a_jump_left_is_found_again(void)
+{
+	uintptr_t here = (uintptr_t)&here;
+	struct stack_memo *memo;
+
+	begin();
+	memo = depot_take_memo(depot(), here, GFP_KERNEL);
+	CHECK(memo && depot_take_memo(depot(), here, GFP_KERNEL) == memo);
+	CHECK(depot_take_memo(depot(), here + 8, GFP_KERNEL) != memo);
+}
+
+static ucontext_t back, other;
+
+static void on_other_stack(void)
+{
+	uint32_t number = trace_stack(NULL, GFP_KERNEL);
+
+	/* no call site is NULL: it is looked for up to the end */
+	CHECK_EQ(number, 0);
+	stacks_left = 1;
+	/* it ends where the stack does, not behind */
+	CHECK(trace_stack(__builtin_return_address(0), GFP_KERNEL) > TRACE_NODE_CUT);
+}
+
+static void a_stack_with_nothing_behind_it_is_not_left(void)
+{
+	const size_t size = 65536;
+	char *stack;
+
+	begin();
+	stack = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mprotect(stack + size, size, PROT_READ | PROT_WRITE);
+	getcontext(&other);
+	other.uc_stack.ss_sp = stack + size;
+	other.uc_stack.ss_size = size;
+	other.uc_link = &back;
+	makecontext(&other, on_other_stack, 0);
+	for (int i = 0; i < 3; i++)
+		swapcontext(&back, &other), getcontext(&other);
+}
+
+/* Code without tables, whose rbp points into a hole. */
+static void frame_pointers_are_not_believed(void)
+{
+	static const uint8_t code[] = {
+		0x55,		  /* push %rbp */
+		0x48, 0x89, 0xd5, /* mov %rdx, %rbp */
+		0xff, 0xd7,	  /* call *%rdi */
+		0x5d, 0xc3,	  /* pop %rbp; ret */
+	};
+	uint8_t *page =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void (*run)(void (*)(void), size_t, uintptr_t);
+	uintptr_t here = (uintptr_t)&run;
+
+	begin();
+	memcpy(page, code, sizeof(code));
+	CHECK_EQ(mprotect(page, 4096, PROT_READ | PROT_EXEC), 0);
+	memcpy(&run, &page, sizeof(run));
+	/* up to the end of the stack, beyond it, not aligned, nowhere */
+	for (uintptr_t at = here; at < here + (1UL << 20); at += 1000)
+		run(ask_cut, 0, at);
+	for (uintptr_t at = 8; at; at <<= 1)
+		run(ask_cut, 0, at);
+	CHECK_EQ(depot()->lost, 0);
+}
+
+static void *believes_no_frame_pointer(void *unused)
+{
+	frame_pointers_are_not_believed();
+	return unused;
+}
+
+static void frame_pointers_are_not_believed_in_threads(void)
+{
+	pthread_t id;
+
+	pthread_create(&id, NULL, believes_no_frame_pointer, NULL);
+	pthread_join(id, NULL);
+}
+
+/* Code that uses the stack pointer for something else, interrupted by a signal on another stack. */
+static void on_trap(int sig)
+{
+	(void)sig;
+	ask_cut();
+	no_tail_call();
+}
+
+static void stack_pointers_of_signals_are_not_believed(void)
+{
+	static char alternate[65536];
+	stack_t stack = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
+	struct sigaction action = { .sa_handler = on_trap, .sa_flags = SA_ONSTACK };
+	uintptr_t here = (uintptr_t)&stack;
+
+	begin();
+	sigaltstack(&stack, NULL);
+	sigaction(SIGTRAP, &action, NULL);
+	for (uintptr_t at = 4096; at; at <<= 1)
+		__asm__ volatile("movq %%rsp, %%r12\n\t"
+				 "movq %0, %%rsp\n\t"
+				 "int3\n\t"
+				 "movq %%r12, %%rsp"
+				 :
+				 : "r"(at)
+				 : "r12", "memory");
+	for (uintptr_t at = here - (1UL << 25); at < here; at += 1UL << 18)
+		__asm__ volatile("movq %%rsp, %%r12\n\t"
+				 "movq %0, %%rsp\n\t"
+				 "int3\n\t"
+				 "movq %%r12, %%rsp"
+				 :
+				 : "r"(at)
+				 : "r12", "memory");
+	CHECK_EQ(depot()->lost, 0);
+}
+
+/* Where no system call may be made, and this thread's stack is not known yet: nothing but this page is looked at. */
+static void *asks_atomically(void *unused)
+{
+	CHECK(trace_stack(__builtin_return_address(0), GFP_NOWAIT) > TRACE_NODE_CUT);
+	return unused;
+}
+
+static void a_thread_that_may_not_sleep_makes_no_call(void)
+{
+	pthread_t id;
+
+	begin();
+	pthread_create(&id, NULL, asks_atomically, NULL);
+	pthread_join(id, NULL);
+}
+
+static void what_is_given_back_is_not_met_again(void)
+{
+	uint64_t used;
+
+	begin();
+	seed = 1;
+	for (int session = 0; session < 5; session++) {
+		stacks_left = 500;
+		while (stacks_left)
+			go(DEPTH);
+		used = depot()->used;
+		trace_depot_discard();
+		CHECK_EQ(depot()->used, used);
+	}
+	CHECK_EQ(checked, 5 * 500);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		UNIT_TEST(every_stack_is_what_backtrace_says),
+		UNIT_TEST(stacks_in_handlers_are_right),
+		UNIT_TEST(stacks_are_right_when_rules_are_forgotten),
+		UNIT_TEST(pages_go_while_threads_walk),
+		UNIT_TEST(a_stack_that_is_too_deep_keeps_its_innermost_frames),
+		UNIT_TEST(a_thread_without_a_memo_walks_its_stack),
+		UNIT_TEST(a_memo_that_a_jump_left_is_found_again),
+		UNIT_TEST(a_stack_with_nothing_behind_it_is_not_left),
+		UNIT_TEST(frame_pointers_are_not_believed),
+		UNIT_TEST(frame_pointers_are_not_believed_in_threads),
+		UNIT_TEST(stack_pointers_of_signals_are_not_believed),
+		UNIT_TEST(a_thread_that_may_not_sleep_makes_no_call),
+		UNIT_TEST(what_is_given_back_is_not_met_again),
+	};
+
+	return UNIT_MAIN(cases);
+}
