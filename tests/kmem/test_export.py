@@ -17,7 +17,7 @@ import unittest
 from pathlib import Path
 
 ROOT, KMEM, PROGRAM, DIR = (Path(word).resolve() for word in sys.argv[1:5])
-PICTURES = sys.argv[5:6]
+PICTURES = [word for word in sys.argv[5:6] if not word.startswith("-")]
 del sys.argv[1:]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
