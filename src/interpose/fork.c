@@ -3,7 +3,8 @@
  * fork.c - fork and vfork around the allocator.
  *
  * fork: the C library's handlers. Before: no start runs (start.c), and all locks are taken, in rank order, so the
- * child gets a heap that nobody was changing. After: the parent releases them,
+ * child gets a heap that nobody was changing. Before that the C library's list of open streams, as its fork() locks that behind the
+ * handlers: whoever holds it may be waiting for one of ours, in fflush(NULL), or in a handler. After: the parent releases them,
  * the child resets them, and forgets other threads' vfork children. Registered
  * in the first constructor of the process, so our `prepare` runs last and our
  * `child` first, and other handlers may allocate.
@@ -24,22 +25,39 @@
 #include "slab/percpu.h"
 
 #include <errno.h>
+#include <sys/single_threaded.h>
 
 /* The C library's own registration; pthread_atfork() would need a static part of it. */
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
 			     void *dso_handle);
 extern void *__dso_handle hidden;
 
+/* The C library's, recursive; others have none. In a child of several threads it is reset before our handler comes. */
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+
+static bool streams_locked; /* [all locks] by the thread that forks */
+
 static void fork_prepare(void)
 {
+	/* where it does not lock them itself it does not reset them either */
+	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
+
+	if (streams)
+		_IO_list_lock();
 	kmalloc_start_fork_prepare();
 	lock_fork_prepare();
+	streams_locked = streams;
 }
 
 static void fork_parent(void)
 {
+	bool streams = streams_locked;
+
 	lock_fork_parent();
 	kmalloc_start_fork_done();
+	if (streams)
+		_IO_list_unlock();
 }
 
 static void fork_child(void)

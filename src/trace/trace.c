@@ -46,8 +46,8 @@
 #define TRIES 100
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
-#define LOOK_EVERY 64
-#define LOOK_EVERY_SAMPLE 8
+#define LOOK_EVERY 64U /* powers of two */
+#define LOOK_EVERY_SAMPLE 8U
 #define RING_EVENTS_MIN 128UL
 #define RING_EVENTS_MAX (1UL << 24)
 
@@ -324,7 +324,7 @@ static bool is_time_to_look(void)
 	enum trace_mode mode = trace_mode();
 
 	return mode != TRACE_OFF &&
-	       ++polls % (mode == TRACE_SAMPLE ? LOOK_EVERY_SAMPLE : LOOK_EVERY) == 0;
+	       !(++polls & ((mode == TRACE_SAMPLE ? LOOK_EVERY_SAMPLE : LOOK_EVERY) - 1));
 }
 
 void trace_undivert(void)
