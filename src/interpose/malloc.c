@@ -32,7 +32,7 @@ static cold_path void *no_memory(void)
 static cold_path void *malloc_observed(size_t size, const void *caller)
 {
 	int saved = errno;
-	void *object = kvmalloc_slow(size, NULL, caller);
+	void *object = kvmalloc_observed(size, NULL, caller);
 
 	errno = saved;
 	return object ? object : no_memory();

@@ -306,20 +306,28 @@ void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller)
 	return told(alloc_area(size, 0, zeroed), size, caller);
 }
 
+void *kvmalloc_observed(size_t size, bool *zeroed, const void *caller)
+{
+	void *object = observed_pop(size, caller);
+
+	if (!object)
+		return kvmalloc_missed(size, zeroed, caller);
+	if (zeroed)
+		*zeroed = false;
+	return object;
+}
+
 cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 {
 	void *object;
 
-	if (observed()) {
-		if (zeroed)
-			*zeroed = false;
-		if (kvmalloc_passing_hit(size, &object))
-			return object;
-		object = observed_pop(size, caller);
-		if (object)
-			return object;
-	}
-	return kvmalloc_missed(size, zeroed, caller);
+	if (!observed())
+		return kvmalloc_missed(size, zeroed, caller);
+	if (!kvmalloc_passing_hit(size, &object))
+		return kvmalloc_observed(size, zeroed, caller);
+	if (zeroed)
+		*zeroed = false;
+	return object;
 }
 
 /*

@@ -41,6 +41,8 @@ void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller);
 void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller);
 /* Where they are: a hit all the same, of an allocation that nobody wants to know of. */
 bool kvmalloc_passing_hit(size_t size, void **object);
+/* And one that is none of these. */
+void *kvmalloc_observed(size_t size, bool *zeroed, const void *caller);
 /* The same for an alignment, a power of two. */
 void *kvmalloc_aligned(size_t size, size_t align, const void *caller);
 /* `size` bytes, zeroed: what is left when the hit path missed. */

@@ -145,9 +145,7 @@ static void start_trace(void)
 	trace_control.places = (uintptr_t)places();
 	trace_init();
 	if (trace_mode() != TRACE_OFF)
-		percpu_divert(PERCPU_DIVERT_TRACE, trace_mode() == TRACE_SAMPLE ?
-							   PERCPU_DIVERT_ALLOCS :
-							   PERCPU_DIVERT_ALL);
+		percpu_divert(PERCPU_DIVERT_TRACE, trace_diversion(trace_mode()));
 	/* who listened before the program began hears of everything */
 	if (probes_armed())
 		percpu_divert(PERCPU_DIVERT_PROBE, PERCPU_DIVERT_ALL);

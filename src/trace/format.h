@@ -44,6 +44,11 @@ enum trace_mode {
 #define TRACE_DIVERT_ALLOCS 1U
 #define TRACE_DIVERT_ALL 3U
 
+static inline uint8_t trace_diversion(uint32_t mode)
+{
+	return mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS : TRACE_DIVERT_ALL;
+}
+
 /* What a writer does that finds its ring full. */
 enum trace_full {
 	TRACE_DROP,	 /* the event is lost, and counted */

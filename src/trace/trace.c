@@ -336,9 +336,7 @@ void trace_undivert(void)
 	__atomic_store_n(divert, 0, __ATOMIC_SEQ_CST);
 	/* a wish that came in between has set it before */
 	if (trace_wish_is_pending())
-		__atomic_store_n(divert,
-				 trace_control.want_mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS :
-									   TRACE_DIVERT_ALL,
+		__atomic_store_n(divert, trace_diversion(trace_control.want_mode),
 				 __ATOMIC_SEQ_CST);
 }
 

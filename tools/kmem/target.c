@@ -242,11 +242,6 @@ void target_close(struct target *target)
 	target->mem = -1;
 }
 
-uint8_t target_diversion(enum trace_mode mode)
-{
-	return mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS : TRACE_DIVERT_ALL;
-}
-
 static int clear_table(struct target *target, uint64_t at)
 {
 	static const uint64_t zeros[512];
@@ -282,7 +277,7 @@ static int clear_tables(struct target *target, uint8_t diversion)
 
 int target_divert(struct target *target)
 {
-	uint8_t wanted = target_diversion((enum trace_mode)target->state.want_mode), divert;
+	uint8_t wanted = trace_diversion(target->state.want_mode), divert;
 
 	/* it may have been taken back by a call that had not seen the wish */
 	if (target_read(target, target->state.divert, &divert, 1) != 0)
@@ -296,7 +291,7 @@ int target_divert(struct target *target)
 int target_trace(struct target *target, const struct target_wish *wish)
 {
 	/* until it has seen the wish, even if that is to trace no more */
-	uint8_t divert = target_diversion(wish->mode);
+	uint8_t divert = trace_diversion(wish->mode);
 
 	/* the beat first: who is about to give up the last reader does not then. To end leaves the rest as it is: listeners
 	 * to probes sample by it */

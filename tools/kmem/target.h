@@ -53,8 +53,6 @@ int target_trace(struct target *target, const struct target_wish *wish);
 /* A sign of life, for as long as it is to trace: at least once in TRACE_SILENT_MS / 2. 0; -1. */
 int target_beat(struct target *target);
 int target_divert(struct target *target);
-/* Which calls it sends to the slow path for that. */
-uint8_t target_diversion(enum trace_mode mode);
 /* No more events from now on; what is in the rings stays there until it wants TRACE_OFF. 0; -1. */
 int target_pause(struct target *target);
 

@@ -20,7 +20,7 @@ static int raise_wish(struct process *process, uint32_t *wanted)
 
 	if (target_refresh(target) != 0)
 		return -1;
-	divert = target_diversion((enum trace_mode)target->state.want_mode);
+	divert = trace_diversion(target->state.want_mode);
 	/* more than one may ask: each asks for a trim that is later than its question */
 	*wanted = target->state.want_trim + 1;
 	if (TARGET_WRITE_FIELD(target, want_trim, *wanted) != 0 ||

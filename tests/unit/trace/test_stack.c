@@ -409,6 +409,17 @@ static void on_trap(int sig)
 	no_tail_call();
 }
 
+static no_inline void trap_at(uintptr_t sp)
+{
+	__asm__ volatile("movq %%rsp, %%r12\n\t"
+			 "movq %0, %%rsp\n\t"
+			 "int3\n\t"
+			 "movq %%r12, %%rsp"
+			 :
+			 : "r"(sp)
+			 : "r12", "memory");
+}
+
 static void stack_pointers_of_signals_are_not_believed(void)
 {
 	static char alternate[65536];
@@ -420,21 +431,9 @@ static void stack_pointers_of_signals_are_not_believed(void)
 	sigaltstack(&stack, NULL);
 	sigaction(SIGTRAP, &action, NULL);
 	for (uintptr_t at = 4096; at; at <<= 1)
-		__asm__ volatile("movq %%rsp, %%r12\n\t"
-				 "movq %0, %%rsp\n\t"
-				 "int3\n\t"
-				 "movq %%r12, %%rsp"
-				 :
-				 : "r"(at)
-				 : "r12", "memory");
+		trap_at(at);
 	for (uintptr_t at = here - (1UL << 25); at < here; at += 1UL << 18)
-		__asm__ volatile("movq %%rsp, %%r12\n\t"
-				 "movq %0, %%rsp\n\t"
-				 "int3\n\t"
-				 "movq %%r12, %%rsp"
-				 :
-				 : "r"(at)
-				 : "r12", "memory");
+		trap_at(at);
 	CHECK_EQ(depot()->lost, 0);
 }
 
