@@ -177,9 +177,7 @@ struct stack_memo *depot_take_memo(struct trace_depot *depot, uintptr_t here, gf
 			continue;
 		if (unlikely(memo->session != session)) {
 			memo->session = session;
-			memo->nr = 0;
-			for (unsigned k = 0; k < STACK_PREFIXES; k++)
-				memo->prefix[k].nr = 0;
+			stack_forget(memo);
 		}
 		return memo;
 	}
@@ -222,9 +220,11 @@ void trace_depot_discard(void)
 	for (uint64_t i = 0; i < NR_MEMOS; i++) {
 		struct stack_memo *memo = memo_at(depot, i);
 
-		/* with the page goes that it is taken */
-		if (memo->session && try_take(memo, (uintptr_t)&memo))
-			os_discard(memo, MEMO_BYTES);
+		if (!memo->session || !try_take(memo, (uintptr_t)&memo))
+			continue;
+		/* with the first page, the last to go, goes that it is taken */
+		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
+		os_discard(memo, PAGE);
 	}
 }
 

@@ -2,15 +2,14 @@
 /*
  * stack.c - the number of this thread's call stack.
  *
- * Most stacks differ from the one that the thread had before by a few innermost frames. So that one is remembered, frame by
- * frame, each with its rule and its node. Where a walk comes to a frame that is the same - address, stack pointer and rbp - its
- * callers are looked at only for whether the words of the stack from which they followed are still what they were:
- * that these give the same callers, the rules being the same, needs no steps one after the other.
+ * Nearly all stacks were there before, at the same place. So a thread remembers the last one that it walked (memo.h), and ways: from a
+ * call site out to one of that one's frames, as words of the stack and what they were. Where a way's words are what they
+ * were, and those of the frames outside of where it ends, the stack is known, and its number: no rule is looked for, and no step
+ * waits for the one before.
  *
  * Steps: 1. through the library, from here to the call site: there are few ways, so these are remembered too, as the return
- * addresses on them and where they stand; 2. walk up from the call site, frame by frame, into `new`, until one is among
- * those remembered, at `base`; 3. check the words of those that are outside it. One that is different: the frames up to there go
- * to `new` as well, and the walk goes on with it; 4. `new` replaces what was inside base; 5. nodes for what has none.
+ * addresses on them and where they stand; 2. a way from there; 3. the words outside of it. Where one of these fails the stack is walked
+ * (stack_walk.c), and remembered.
  *
  * No locks; any context. A thread that can't get a memo walks all of its stack, BARE_FRAMES at most. One that gets no node, or whose call
  * site is not on its stack, has its call site alone; that is counted.
@@ -101,158 +100,69 @@ static bool walk_to_site(struct stack_memo *memo, struct walk *walk, const struc
 	return walk_to_site_slow(memo, walk, here, call_site, site);
 }
 
-/* The remembered frame that is the same as the one at hand: its index + 1, or 0. None is at *from or above. */
-static uint32_t find_same(const struct stack_memo *memo, uint32_t *from, const struct frame *frame)
+/* Are the words on it what they were? */
+static bool is_way(const struct stack_way *way, const struct frame *site)
 {
-	const struct frame *same;
+	if (way->site != site->ip || way->sp != site->sp || (way->needs_bp && way->bp != site->bp))
+		return false;
+	for (unsigned i = 0; i < way->nr_words; i++)
+		if (*(const uintptr_t *)(site->sp + way->at[i]) != way->value[i])
+			return false;
+	return true;
+}
 
-	/* stack pointers fall from the outermost on, but for a signal's on another stack */
-	while (*from && memo->entry[*from - 1].frame.sp < frame->sp)
-		--*from;
-	if (!*from)
+/* Does it end at the frame that is remembered there now? */
+static bool leads_to(const struct stack_way *way, const struct stack_memo *memo)
+{
+	const struct stack_entry *joint = &memo->entry[way->joint];
+
+	return way->joint < memo->nr && joint->frame.sp == way->joint_sp &&
+	       joint->frame.ip == way->joint_ip && !joint->frame.is_exact &&
+	       (!joint->needs_bp || (way->has_joint_bp && way->joint_bp == joint->frame.bp));
+}
+
+/* The node at the inner end of a way, of which the joint has another one than before. */
+static cold_path uint32_t update_way(struct trace_depot *depot, struct stack_way *way,
+				     uint32_t parent)
+{
+	uint32_t node = parent;
+
+	/* the last one is the joint */
+	for (unsigned i = way->nr_links; node && i-- > 1;)
+		node = depot_node(depot, node, way->value[i - 1]);
+	if (node && way->nr_links)
+		node = depot_node(depot, node, way->site);
+	if (!node)
 		return 0;
-	same = &memo->entry[*from - 1].frame;
-	return same->sp == frame->sp && same->ip == frame->ip && same->bp == frame->bp &&
-			       same->is_exact == frame->is_exact ?
-		       *from :
-		       0;
-}
-
-/* Of the entries from `at` on to the outermost, the first whose caller may be another one than it was. */
-static uint32_t find_change(const struct stack_memo *memo, const struct walk *walk, uint32_t at)
-{
-	const struct stack_entry *entry = &memo->entry[at];
-
-	for (; at > 0; at--, entry--) {
-		const struct frame *caller = &entry[-1].frame;
-		/* once each: should the page be given back meanwhile, what was looked at is what is read */
-		uintptr_t sp = __atomic_load_n(&caller->sp, __ATOMIC_RELAXED);
-		uintptr_t bp_at = __atomic_load_n(&entry->bp_at, __ATOMIC_RELAXED);
-
-		if (!entry->is_plain || sp <= walk->low || sp > walk->high ||
-		    *(const uintptr_t *)(sp - WORD) != caller->ip ||
-		    (bp_at && (bp_at < walk->low || bp_at > walk->high - WORD ||
-			       *(const uintptr_t *)bp_at != caller->bp)))
-			break;
-	}
-	return at;
-}
-
-/*
- * new[nr_new], the frame at hand, is entry[at]. True: so are all outside it what they were. Else those up to the first whose caller
- * is another one go to `new`, of which that is the frame at hand now.
- */
-static bool is_as_before(struct stack_memo *memo, struct walk *walk, uint32_t at)
-{
-	struct frame outermost, unused;
-	uint32_t change = find_change(memo, walk, at);
-
-	if (change == 0) {
-		outermost = memo->entry[0].frame;
-		if (unwind_step(walk, &outermost, &outermost, &unused) == memo->end)
-			return true;
-	}
-	/* with their rules, which the frame at hand has not yet */
-	while (at > change && memo->nr_new < TRACE_STACK_FRAMES)
-		memo->new[memo->nr_new++] = memo->entry[at--].frame;
-	memo->new[memo->nr_new] = memo->entry[at].frame;
-	return false;
-}
-
-/* A frame whose rule may be that of the frame at hand: the one as far from the innermost. */
-static const struct frame *find_hint(const struct stack_memo *memo)
-{
-	return memo->nr_new < memo->nr ? &memo->entry[memo->nr - 1 - memo->nr_new].frame : NULL;
-}
-
-/* Fills `new`, in which the innermost is; *base: how many of the frames remembered are outside of these. */
-static enum unwind_step walk_up(struct stack_memo *memo, struct walk *walk, uint32_t *base)
-{
-	uint32_t from = memo->nr;
-	enum unwind_step step;
-
-	*base = 0;
-	memo->nr_new = 0;
-	do {
-		uint32_t same = walk->is_guess ? 0 :
-						 find_same(memo, &from, &memo->new[memo->nr_new]);
-		struct frame *frame;
-
-		if (same && is_as_before(memo, walk, same - 1)) {
-			*base = same;
-			return memo->end;
-		}
-		if (same)
-			from = same - 1;
-		if (memo->nr_new == TRACE_STACK_FRAMES)
-			return UNWIND_CUT;
-		frame = &memo->new[memo->nr_new];
-		step = unwind_step(walk, find_hint(memo), frame, frame + 1);
-		memo->nr_new++;
-	} while (step == UNWIND_UP);
-	return step;
-}
-
-static void set_entry(struct stack_entry *entry, const struct frame *frame, bool has_caller)
-{
-	const struct unwind_rule *rule = &frame->rule;
-	uintptr_t offset = (uintptr_t)(intptr_t)rule->bp, top;
-
-	entry->frame = *frame;
-	entry->node = 0;
-	entry->bp_at = 0;
-	entry->is_plain = has_caller && (rule->kind == UNWIND_SP || rule->kind == UNWIND_BP);
-	if (!entry->is_plain || rule->bp_kind == UNWIND_BP_SAME)
-		return;
-	top = entry[-1].frame.sp;
-	entry->bp_at = (rule->bp_kind == UNWIND_BP_CFA ? top : frame->bp) + offset;
-	/* then it is within bounds if the caller's stack pointer is */
-	if (entry->bp_at < frame->sp || entry->bp_at >= top)
-		entry->is_plain = false;
-}
-
-/* Of the first `count` entries those go; the rest are of another stack then, which is cut. How many that are. */
-static cold_path uint32_t forget_outermost(struct stack_memo *memo, uint32_t count, uint32_t gone)
-{
-	for (uint32_t i = gone; i < count; i++) {
-		memo->entry[i - gone] = memo->entry[i];
-		memo->entry[i - gone].node = 0;
-	}
-	return count - gone;
-}
-
-/* `new` in place of what is inside base. */
-static void remember(struct stack_memo *memo, uint32_t base, enum unwind_step end)
-{
-	uint32_t nr_new = memo->nr_new;
-
-	if (base + nr_new > TRACE_STACK_FRAMES) {
-		base = forget_outermost(memo, base, base + nr_new - TRACE_STACK_FRAMES);
-		end = UNWIND_CUT;
-	}
-	for (uint32_t i = 0; i < nr_new; i++)
-		set_entry(&memo->entry[base + i], &memo->new[nr_new - 1 - i], base + i > 0);
-	memo->nr = base + nr_new;
-	memo->end = end;
-}
-
-/* The node of the innermost frame; 0: no room. */
-static uint32_t number_of(struct trace_depot *depot, struct stack_memo *memo)
-{
-	uint32_t i = memo->nr, node;
-
-	while (i && !memo->entry[i - 1].node)
-		i--;
-	node = i		       ? memo->entry[i - 1].node :
-	       memo->end == UNWIND_TOP ? TRACE_NODE_ROOT :
-					 TRACE_NODE_CUT;
-	for (; i < memo->nr; i++) {
-		node = depot_node(depot, node, memo->entry[i].frame.ip);
-		if (!node)
-			return 0;
-		memo->entry[i].node = node;
-	}
+	way->parent = parent;
+	way->node = node;
 	return node;
+}
+
+/* By a way that is remembered, to a stack that is; 0: there is none. */
+static uint32_t find_by_way(struct trace_depot *depot, struct stack_memo *memo, struct walk *walk,
+			    const struct frame *site)
+{
+	uintptr_t hash = way_hash(site->ip, site->sp);
+	unsigned set = way_set(hash);
+	uint32_t tag = way_tag(hash);
+
+	/* one after the other: the processor guesses which it is, and goes on without waiting for the tags */
+	for (unsigned i = 0; i < STACK_WAYS; i++) {
+		struct stack_way *way = &memo->way[set][i];
+		uint32_t parent;
+
+		if (memo->tag[set][i] != tag || way->joint_sp > walk->high || !is_way(way, site) ||
+		    !leads_to(way, memo))
+			continue;
+		if (!stack_is_as_before(memo, walk, way->joint))
+			return 0;
+		parent = memo->entry[way->joint].node;
+		if (likely(way->parent == parent))
+			return way->node;
+		return parent ? update_way(depot, way, parent) : 0;
+	}
+	return 0;
 }
 
 /* The frame of whoever that is inlined into, all of one moment: what the tables say of this place finds the caller. */
@@ -270,18 +180,16 @@ static always_inline void start_here(struct frame *here)
 static uint32_t find_number(struct trace_depot *depot, struct stack_memo *memo,
 			    const void *call_site, gfp_t gfp)
 {
-	enum unwind_step end;
 	struct frame here;
 	struct walk walk;
-	uint32_t base;
+	uint32_t number;
 
 	start_here(&here);
 	unwind_start(&walk, here.sp, depot_rules(depot), gfp);
 	if (!walk_to_site(memo, &walk, &here, call_site, &memo->new[0]))
 		return 0;
-	end = walk_up(memo, &walk, &base);
-	remember(memo, base, end);
-	return number_of(depot, memo);
+	number = find_by_way(depot, memo, &walk, &memo->new[0]);
+	return number ? number : stack_walk(depot, memo, &walk);
 }
 
 /* The same without a memo: all step by step, and not so many. */
