@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define KINDS_ROOM (CHUNK_KINDS_MAX * 2)
-#define LATELY 256U
+#define LATELY 1024U
+#define LATELY_SHIFT 54
 #define KIND_BYTES sizeof(uint32_t)
 
 /* What was found out about an event, for the next ones that are like it in all but time and object. */
@@ -200,7 +201,7 @@ static inline struct lately *lately_of(struct encoder *encoder, const struct eve
 {
 	uint64_t key = event->site ^ word_at(&event->gfp) ^ (event->req << 16) ^ event->type;
 
-	return &encoder->lately[key * hash_odd >> 56];
+	return &encoder->lately[key * hash_odd >> LATELY_SHIFT];
 }
 
 static inline bool is_like(const struct lately *lately, const struct event *event)
@@ -212,26 +213,30 @@ static inline bool is_like(const struct lately *lately, const struct event *even
 	       lately->lists;
 }
 
+/* A kind's number as a varint: its bytes, and how many. */
+static inline uint32_t short_varint(uint32_t number, uint8_t *length)
+{
+	*length = (uint8_t)(1 + (number >= 1U << 7) + (number >= 1U << 14));
+	if (number < 1U << 7)
+		return number;
+	number = (number & 0x7f) | 0x80 | (number >> 7 & 0x7f) << 8 | number >> 14 << 16;
+	return number < 1U << 16 ? number : number | 0x8000;
+}
+
 static __attribute__((noinline)) void look_up(struct encoder *encoder, const struct event *event,
 					      struct lately *lately)
 {
 	unsigned type = event->type & 15;
 	struct kind kind = kind_of(event, type);
-	uint8_t bytes[VARINT_MAX];
-	struct column_data number = { bytes, 0 };
 
-	put(&number, kind_number(encoder, &kind));
-	*lately = (struct lately){
-		.site = event->site,
-		.req = event->req,
-		.gfp_stack = word_at(&event->gfp),
-		.tid_cache_cpu = word_at(&event->tid),
-		.lists = objects_of(&encoder->objects, type, event->cpu, event->cache),
-		.length = (uint8_t)number.size,
-		.type = event->type,
-		.gives = type_gives(type),
-	};
-	memcpy(&lately->number, bytes, number.size);
+	lately->number = short_varint(kind_number(encoder, &kind), &lately->length);
+	lately->site = event->site;
+	lately->req = event->req;
+	lately->gfp_stack = word_at(&event->gfp);
+	lately->tid_cache_cpu = word_at(&event->tid);
+	lately->lists = objects_of(&encoder->objects, type, event->cpu, event->cache);
+	lately->type = event->type;
+	lately->gives = type_gives(type);
 }
 
 /*
