@@ -6,7 +6,7 @@
  * kvmalloc.c and observe.c do for a call that is told of asks whether one of many things is so that hardly ever is: statistics,
  * probes, a wish of the reader, a child of vfork, a handler that interrupted the allocator, an atomic scope. Here all of these are one
  * condition. Where it does not hold, or the sheaf has nothing (no room), the general way is taken as if this one had
- * not been tried: nothing was done and nothing told.
+ * not been tried: nothing was done and nothing told. A free that finds its sheaf full is told of by then: TOLD.
  *
  *	alloc: 1. pop from the CPU's sheaf; 2. the event into the CPU's ring
  *	free:  1. is it the start of an object? 2. the event; 3. push

@@ -7,7 +7,7 @@
  * ring is a plain array that wraps.
  *
  * Nothing here is on a hit path. A reader that comes diverts all CPUs to the slow path (slab/percpu.h), which calls
- * trace_poll() and then trace_write() for what it did.
+ * trace_poll() and then trace_write() for what it did. What would have been a hit writes its event in line (put.h).
  *
  * Writing: one restartable sequence copies the four words behind the head and commits the new head, so an event
  * is there whole or not at all, and no other thread or handler of this CPU gets in between. The time stamp is read inside it: a

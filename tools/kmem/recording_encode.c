@@ -2,7 +2,8 @@
 /*
  * recording_encode.c - the events of a chunk, as columns. What the bytes mean is told in recording_format.h.
  *
- * An event is a search in a table of kinds, and a few bytes. Columns have room for a whole chunk, of which only what is used is
+ * An event is a search in a table of kinds, and a few bytes. Programs do the same things again and again: so what was found
+ * out about an event is kept, in a small table that forgets, for the next one that differs in time and object only. Columns have room for a whole chunk, of which only what is used is
  * ever touched.
  */
 #include "recording_encode.h"

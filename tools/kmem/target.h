@@ -2,8 +2,8 @@
 /*
  * target.h - another process that runs the library: its memory, and the control block in it.
  *
- * All goes through /proc/PID/mem, for which the system asks for the right to trace the process (ptrace(2)); the process
- * itself notices nothing. Calls that fail have said why, in one line on standard error.
+ * All goes through /proc/PID/mem, and much at once by process_vm_readv(2) where that is allowed, for which the system asks for
+ * the right to trace the process (ptrace(2)); the process itself notices nothing. Calls that fail have said why, in one line on standard error.
  */
 #ifndef KMEM_TARGET_H
 #define KMEM_TARGET_H
