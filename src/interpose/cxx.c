@@ -18,6 +18,7 @@
 #include "interpose/malloc.h"
 
 #include "kmalloc/kvmalloc.h"
+#include "kmalloc/recorded.h"
 #include "lib/die.h"
 
 #include <dlfcn.h>
@@ -45,7 +46,7 @@ static void *alloc(size_t size, size_t align, const void *caller)
 	return kvmalloc_slow(size, NULL, caller);
 }
 
-static cold_path void *new_slow(size_t size, size_t align, const void *caller)
+static cold_path void *new_missed(size_t size, size_t align, const void *caller)
 {
 	for (;;) {
 		int saved = errno;
@@ -66,13 +67,26 @@ static cold_path void *new_slow(size_t size, size_t align, const void *caller)
 	}
 }
 
+static busy_path void *new_recorded(size_t size, const void *caller)
+{
+	void *object = kmalloc_recorded(size, caller);
+
+	return likely(object != NULL) ? object : new_missed(size, KMALLOC_MIN_SIZE, caller);
+}
+
+static cold_path void *new_slow(size_t size, const void *caller)
+{
+	return percpu_diverted_for_all() ? new_recorded(size, caller) :
+					   new_missed(size, KMALLOC_MIN_SIZE, caller);
+}
+
 static always_inline void *new_object(size_t size)
 {
 	void *object;
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return new_slow(size, KMALLOC_MIN_SIZE, CALLER);
+	return new_slow(size, CALLER);
 }
 
 /* What libstdc++ has under that name; NULL: it is not there. */
@@ -135,12 +149,12 @@ exported NEW(_Znam)
 
 exported NEW_ALIGNED(_ZnwmSt11align_val_t)
 {
-	return new_slow(size, align, CALLER);
+	return new_missed(size, align, CALLER);
 }
 
 exported NEW_ALIGNED(_ZnamSt11align_val_t)
 {
-	return new_slow(size, align, CALLER);
+	return new_missed(size, align, CALLER);
 }
 
 exported NEW_NOTHROW(_ZnwmRKSt9nothrow_t)

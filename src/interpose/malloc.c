@@ -17,6 +17,7 @@
 
 #include "kmalloc/kvmalloc.h"
 #include "kmalloc/observe.h"
+#include "kmalloc/recorded.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -38,17 +39,33 @@ static cold_path void *malloc_observed(size_t size, const void *caller)
 	return object ? object : no_memory();
 }
 
-static cold_path void *malloc_slow(size_t size, const void *caller)
+/* Not cold: while calls are recorded each comes here. */
+static busy_path void *malloc_recorded(size_t size, const void *caller)
+{
+	void *object = kmalloc_recorded(size, caller);
+
+	return likely(object != NULL) ? object : malloc_observed(size, caller);
+}
+
+static cold_path void *malloc_missed(size_t size, const void *caller)
 {
 	void *object;
-	int saved;
+	int saved = errno;
 
-	if (observed())
-		return kvmalloc_passing_hit(size, &object) ? object : malloc_observed(size, caller);
-	saved = errno;
 	object = kvmalloc_missed(size, NULL, caller);
 	errno = saved;
 	return object ? object : no_memory();
+}
+
+static cold_path void *malloc_slow(size_t size, const void *caller)
+{
+	void *object;
+
+	if (percpu_diverted_for_all())
+		return malloc_recorded(size, caller);
+	if (!observed())
+		return malloc_missed(size, caller);
+	return kvmalloc_passing_hit(size, &object) ? object : malloc_observed(size, caller);
 }
 
 exported hot_path void *malloc(size_t size)

@@ -33,6 +33,7 @@
 #include "kmalloc/context.h"
 #include "kmalloc/emergency.h"
 #include "kmalloc/observe.h"
+#include "kmalloc/recorded.h"
 #include "kmalloc/reserve.h"
 #include "kmalloc/start.h"
 #include "kmalloc/valid.h"
@@ -183,17 +184,43 @@ static bool observed_push(void *ptr, gfp_t gfp, const void *caller)
 	return percpu_push_slow(owner, ptr, gfp);
 }
 
-static void free_slow(void *ptr, gfp_t gfp, const void *caller)
+static void free_missed(void *ptr, gfp_t gfp)
 {
-	if (observed() && observed_push(ptr, gfp, caller))
-		return;
 	kvmalloc_poll_deferred(gfp);
 	free_any(ptr, gfp);
 }
 
-cold_path void kvfree_slow(void *ptr, const void *caller)
+static void free_slow(void *ptr, gfp_t gfp, const void *caller)
+{
+	if (!observed() || !observed_push(ptr, gfp, caller))
+		free_missed(ptr, gfp);
+}
+
+static void free_slow_here(void *ptr, const void *caller)
 {
 	free_slow(ptr, context_gfp(), caller);
+}
+
+/* Not cold: while calls are recorded each comes here. */
+static busy_path void free_recorded(void *ptr, const void *caller)
+{
+	switch (kfree_recorded(ptr, caller)) {
+	case RECORDED_FREE_DONE:
+		return;
+	case RECORDED_FREE_NOT:
+		free_slow_here(ptr, caller);
+		return;
+	case RECORDED_FREE_TOLD:
+		free_missed(ptr, GFP_KERNEL);
+	}
+}
+
+cold_path void kvfree_slow(void *ptr, const void *caller)
+{
+	if (percpu_diverted_for_all())
+		free_recorded(ptr, caller);
+	else
+		free_slow_here(ptr, caller);
 }
 
 cold_path void kfree_nowait_slow(void *ptr, const void *caller)
@@ -317,13 +344,20 @@ void *kvmalloc_observed(size_t size, bool *zeroed, const void *caller)
 	return object;
 }
 
+/* Not cold: while calls are recorded, those of realloc() and calloc() come here. */
+static busy_path void *alloc_recorded(size_t size, const void *caller)
+{
+	return kmalloc_recorded(size, caller);
+}
+
 cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 {
 	void *object;
 
 	if (!observed())
 		return kvmalloc_missed(size, zeroed, caller);
-	if (!kvmalloc_passing_hit(size, &object))
+	object = percpu_diverted_for_all() ? alloc_recorded(size, caller) : NULL;
+	if (!object && !kvmalloc_passing_hit(size, &object))
 		return kvmalloc_observed(size, zeroed, caller);
 	if (zeroed)
 		*zeroed = false;

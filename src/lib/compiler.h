@@ -14,6 +14,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define cold_path __attribute__((cold, noinline))
+#define busy_path __attribute__((hot, noinline)) /* off the hit path, but not seldom taken */
 #define hot_path __attribute__((hot, aligned(64)))
 #define always_inline inline __attribute__((__always_inline__))
 #define exported __attribute__((visibility("default")))

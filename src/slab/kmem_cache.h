@@ -223,8 +223,17 @@ static inline unsigned kmem_cache_object_index(const struct kmem_cache *cache, s
 	return (unsigned)((offset * cache->reciprocal) >> 32);
 }
 
-/* Is this address the start of an object of the cache's slab that holds it? */
-bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr);
+/*
+ * Is this address the start of an object of the cache's slab that holds it? A slab is aligned, in the window, to its
+ * size, so that where it begins need not be looked up.
+ */
+static inline bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr)
+{
+	size_t offset = ((uintptr_t)ptr - window.base) & ((GRANULE_SIZE << cache->order) - 1);
+	unsigned index = kmem_cache_object_index(cache, offset);
+
+	return index < cache->nr_objects && (size_t)index * cache->size == offset;
+}
 /*
  * Dies with a report if not. Every object is looked at when it reaches its slab; here it is before a sheaf takes it, where
  * that is off the hit path: else malloc() may hand out again what was never an object.

@@ -157,8 +157,17 @@ static inline bool percpu_diverted_for_samples(void)
 	       (uint32_t)PERCPU_DIVERT_ALLOCS << (8 * PERCPU_DIVERT_TRACE);
 }
 
+/* Are all calls by tracing alone, which wants every one? */
+static inline bool percpu_diverted_for_all(void)
+{
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) ==
+	       (uint32_t)PERCPU_DIVERT_ALL << (8 * PERCPU_DIVERT_TRACE);
+}
+
 /* Is this a child of vfork, which must not touch what belongs to a CPU? */
 bool percpu_is_vfork_child(void);
+/* Not 0: it is, or was forked by one. */
+extern _Thread_local unsigned short percpu_vfork_depth initial_exec hidden;
 /* Areas in use, for statistics. */
 unsigned percpu_nr_areas(void);
 /* Where the offsets of all areas, and their number, are kept, for who reads them from outside. */

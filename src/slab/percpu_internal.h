@@ -26,9 +26,6 @@ extern _Atomic unsigned percpu_next_locked hidden; /* the next thread's */
 extern _Thread_local unsigned percpu_locked_slot initial_exec
 	hidden; /* index + 1; 0: not dealt yet */
 
-/* Not 0: this is a child of vfork, or was forked by one. */
-extern _Thread_local unsigned short percpu_vfork_depth initial_exec hidden;
-
 static inline uintptr_t *area_at(uintptr_t offset)
 {
 	return (uintptr_t *)((char *)&percpu + offset);

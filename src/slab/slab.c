@@ -274,15 +274,6 @@ void *slab_alloc_one(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 	return object;
 }
 
-bool kmem_cache_is_object(const struct kmem_cache *cache, const void *ptr)
-{
-	const struct page *slab = slab_of(cache, ptr);
-	size_t offset = (uintptr_t)ptr - (uintptr_t)page_address(slab);
-	unsigned index = kmem_cache_object_index(cache, offset);
-
-	return index < cache->nr_objects && (size_t)index * cache->size == offset;
-}
-
 static _Noreturn cold_path void die_interior(const struct kmem_cache *cache, const void *ptr)
 {
 	die("BUG %s: Invalid object pointer %p: not the start of an object (free of an "

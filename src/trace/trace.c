@@ -7,7 +7,7 @@
  * ring is a plain array that wraps.
  *
  * Nothing here is on a hit path. A reader that comes diverts all CPUs to the slow path (slab/percpu.h), which calls
- * trace_poll() and then trace_write() for what it did.
+ * trace_poll() and then trace_write() for what it did. What would have been a hit writes its event in line (put.h).
  *
  * Writing: one restartable sequence copies the four words behind the head and commits the new head, so an event
  * is there whole or not at all, and no other thread or handler of this CPU gets in between. The time stamp is read inside it: a
@@ -34,11 +34,11 @@
  */
 #include "trace/trace.h"
 
-#include "arch/x86_64/rseq.h"
 #include "lib/lock.h"
 #include "lib/param.h"
 #include "lib/port.h"
 #include "os/os.h"
+#include "trace/put.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -46,7 +46,7 @@
 #define TRIES 100
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
-#define LOOK_EVERY 64U /* powers of two */
+#define LOOK_EVERY 64U
 #define LOOK_EVERY_SAMPLE 8U
 #define RING_EVENTS_MIN 128UL
 #define RING_EVENTS_MAX (1UL << 24)
@@ -55,23 +55,18 @@ _Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
 
 struct trace_control trace_control;
 
-/* The sequence finds a ring as it finds an area: by an offset from this; 0 is "no ring". */
-static struct {
-	uint64_t none[8];
-	uintptr_t offset[TRACE_NR_RINGS];
-} rings __attribute__((aligned(64)));
+struct trace_rings trace_rings __attribute__((aligned(64)));
 
 static struct lock trace_lock;
-static _Thread_local uint32_t tid initial_exec;
+_Thread_local struct trace_thread trace_thread initial_exec;
 /* of a thread without an index: from its first ring to the one in use */
 static _Thread_local uint32_t rings_on initial_exec;
-static _Thread_local uint32_t polls initial_exec;
 
 static struct trace_ring *ring_at(unsigned index)
 {
-	uintptr_t offset = __atomic_load_n(&rings.offset[index], __ATOMIC_ACQUIRE);
+	uintptr_t offset = __atomic_load_n(&trace_rings.offset[index], __ATOMIC_ACQUIRE);
 
-	return offset ? (struct trace_ring *)((uintptr_t)&rings + offset) : NULL;
+	return offset ? (struct trace_ring *)((uintptr_t)&trace_rings + offset) : NULL;
 }
 
 static size_t ring_bytes(void)
@@ -99,7 +94,7 @@ static bool ring_create_locked(unsigned index)
 	ring->index = index;
 	if (index >= trace_control.nr_rings)
 		__atomic_store_n(&trace_control.nr_rings, index + 1UL, __ATOMIC_RELEASE);
-	__atomic_store_n(&rings.offset[index], (uintptr_t)ring - (uintptr_t)&rings,
+	__atomic_store_n(&trace_rings.offset[index], (uintptr_t)ring - (uintptr_t)&trace_rings,
 			 __ATOMIC_RELEASE);
 	return true;
 }
@@ -177,12 +172,12 @@ static unsigned gfp_code(gfp_t gfp)
 	return TRACE_GFP_OTHER;
 }
 
-/* 0, not known, for a thread that has not had a call yet which may make system calls. */
+/* As word 3 has it. 0, not known, for a thread that has not had a call yet which may make system calls. */
 static uint64_t thread_id(gfp_t gfp)
 {
-	if (unlikely(!tid) && gfpflags_allow_blocking(gfp))
-		tid = (uint32_t)port_gettid();
-	return tid;
+	if (unlikely(!trace_thread.tid) && gfpflags_allow_blocking(gfp))
+		trace_thread.tid = (uint64_t)(uint32_t)port_gettid() << TRACE_REQ_BITS;
+	return trace_thread.tid;
 }
 
 /* Become the one writer of a ring that has no CPU, of an event that is on this thread's stack. */
@@ -231,7 +226,8 @@ static bool wait_for_busy(gfp_t gfp)
 /* The ring of a thread without an index; NULL: it is not there, and can't be mapped now. */
 static struct trace_ring *locked_ring(uint32_t on, gfp_t gfp)
 {
-	unsigned index = TRACE_NR_CPUS + (unsigned)((thread_id(gfp) + on) % TRACE_NR_LOCKED);
+	unsigned index = TRACE_NR_CPUS +
+			 (unsigned)(((thread_id(gfp) >> TRACE_REQ_BITS) + on) % TRACE_NR_LOCKED);
 	struct trace_ring *ring = ring_at(index);
 
 	if (!ring && ring_create(index, gfp))
@@ -278,16 +274,14 @@ static void write_locked(const uint64_t words[3], gfp_t gfp)
 	count(&ring->lost);
 }
 
-static void write_words(const uint64_t words[3], gfp_t gfp)
+void trace_put_slow(uint64_t word1, uint64_t word2, uint64_t word3, gfp_t gfp)
 {
+	const uint64_t words[3] = { word1, word2, word3 };
 	struct trace_ring *ring = NULL;
 
 	for (int i = 0; i < TRIES; i++) {
-		uint32_t index;
+		uint32_t index = rseq_index();
 
-		if (likely(rseq_ring_put(&rings, offsetof(__typeof__(rings), offset), words)))
-			return;
-		index = rseq_index();
 		if (index >= RSEQ_NR_CPUS) {
 			write_locked(words, gfp);
 			return;
@@ -298,24 +292,17 @@ static void write_words(const uint64_t words[3], gfp_t gfp)
 				     __atomic_load_n(&ring->limit, __ATOMIC_RELAXED) &&
 			     !wait_for_room(ring, gfp)))
 			break;
+		if (likely(rseq_ring_put(TRACE_RINGS, words)))
+			return;
 	}
 	count(ring ? &ring->lost : &trace_control.lost);
 }
 
 void trace_write(const struct trace_event *event)
 {
-	uint64_t words[3] = {
-		((uintptr_t)event->ptr & TRACE_ADDRESS_MASK) |
-			(uint64_t)event->type << TRACE_ADDRESS_BITS |
-			(uint64_t)gfp_code(event->gfp) << (TRACE_ADDRESS_BITS + 8),
-		(event->stack ? event->stack | TRACE_SITE_IS_STACK :
-				(uintptr_t)event->call_site & TRACE_ADDRESS_MASK) |
-			(uint64_t)event->cache << TRACE_ADDRESS_BITS,
-		min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id(event->gfp)
-								     << TRACE_REQ_BITS,
-	};
-
-	write_words(words, event->gfp);
+	trace_put(trace_word_ptr(event->ptr, event->type, gfp_code(event->gfp)),
+		  trace_word_site(event->call_site, event->stack, event->cache),
+		  min_size(event->bytes_req, TRACE_REQ_MASK) | thread_id(event->gfp), event->gfp);
 }
 
 /* To look is to look at a clock: not at each call that comes here. With samples fewer come. */
@@ -323,8 +310,14 @@ static bool is_time_to_look(void)
 {
 	enum trace_mode mode = trace_mode();
 
-	return mode != TRACE_OFF &&
-	       !(++polls & ((mode == TRACE_SAMPLE ? LOOK_EVERY_SAMPLE : LOOK_EVERY) - 1));
+	if (mode == TRACE_OFF)
+		return false;
+	if (trace_thread.until_look) {
+		trace_thread.until_look--;
+		return false;
+	}
+	trace_thread.until_look = (mode == TRACE_SAMPLE ? LOOK_EVERY_SAMPLE : LOOK_EVERY) - 1;
+	return true;
 }
 
 void trace_undivert(void)
@@ -387,10 +380,11 @@ void trace_init(void)
 	lock_init(&trace_lock, LOCK_RANK_TRACE);
 	for (unsigned i = 0; i < TRACE_GFPS; i++)
 		trace_control.gfp[i] = TRACE_GFP_NONE;
+	trace_control.gfp[TRACE_GFP_KERNEL] = GFP_KERNEL;
 	trace_control.version = TRACE_VERSION;
 	trace_control.bytes = sizeof(trace_control);
-	trace_control.rings = (uintptr_t)rings.offset;
-	trace_control.base = (uintptr_t)&rings;
+	trace_control.rings = (uintptr_t)trace_rings.offset;
+	trace_control.base = (uintptr_t)&trace_rings;
 	trace_control.want_sample_bytes = params.trace_sample;
 	if (params.trace && params.trace_pid == (size_t)port_getpid()) {
 		trace_control.want_mode = (uint32_t)params.trace;
@@ -405,7 +399,7 @@ void trace_init(void)
 
 void trace_fork_child(void)
 {
-	tid = 0;
+	trace_thread.tid = 0;
 	trace_control.want_mode = TRACE_OFF;
 	trace_control.mode = TRACE_OFF;
 	trace_control.applied = trace_control.generation;
@@ -413,7 +407,7 @@ void trace_fork_child(void)
 	for (unsigned i = 0; i < trace_control.nr_rings; i++) {
 		struct trace_ring *ring = ring_at(i);
 
-		rings.offset[i] = 0;
+		trace_rings.offset[i] = 0;
 		/* not unmapped: a handler that forked may have interrupted somebody who looks at it */
 		if (ring)
 			os_discard((char *)ring + TRACE_RING_HEADER,

@@ -29,6 +29,15 @@ static inline bool trace_wish_is_pending(void)
 		       __atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED);
 }
 
+/* The same in one number, not 0 if so: to be looked at together with others. */
+static inline uint32_t trace_wish_difference(void)
+{
+	return (__atomic_load_n(&trace_control.generation, __ATOMIC_RELAXED) ^
+		__atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED)) |
+	       (__atomic_load_n(&trace_control.want_trim, __ATOMIC_RELAXED) ^
+		__atomic_load_n(&trace_control.trimmed, __ATOMIC_RELAXED));
+}
+
 /* Nothing is traced: CPUs may find back, unless the reader wants something that is not done yet. */
 void trace_undivert(void);
 

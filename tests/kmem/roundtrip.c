@@ -169,10 +169,13 @@ static void write_file(const char *path)
 	if (!writer)
 		exit(1);
 	draw_stacks(writer);
-	for (size_t i = 0; i < EVENTS; i++) {
-		draw_event(&written[i], (unsigned)(i / (EVENTS / 3)));
-		recording_event(writer, &written[i]);
-		if (!draw(100000))
+	for (size_t i = 0, n; i < EVENTS; i += n) {
+		size_t batch = 1 + draw(200);
+
+		for (n = 0; n < batch && i + n < EVENTS; n++)
+			draw_event(&written[i + n], (unsigned)((i + n) / (EVENTS / 3)));
+		recording_add(writer, &written[i], n);
+		if (!draw(1000))
 			recording_flush(writer);
 	}
 	recording_flush(writer);

@@ -13,9 +13,9 @@ struct event {
 	uint64_t ptr;
 	uint64_t site; /* return address */
 	uint64_t req;  /* bytes asked for; what it counts for TRACE_SLAB_* */
-	uint32_t tid;
 	uint32_t gfp;
 	uint32_t stack; /* number of its call stack in the recording; 0: none */
+	uint32_t tid;
 	uint16_t cache; /* id; 0: none */
 	uint16_t cpu;	/* the ring's number */
 	uint8_t type;	/* enum trace_type */

@@ -44,7 +44,7 @@ void recording_endure(struct writer *writer);
 /* errno of that; 0: all was written. */
 int recording_error(const struct writer *writer);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
-void recording_event(struct writer *writer, const struct event *event);
+void recording_add(struct writer *writer, const struct event *events, size_t n);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
 /*
  * The number of a call stack, the same for the same: return addresses, innermost first. cut: it goes on

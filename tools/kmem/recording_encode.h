@@ -12,8 +12,9 @@ struct encoder *encoder_new(void);
 void encoder_free(struct encoder *encoder);
 /* See recording_coarsen(). */
 void encoder_coarsen(struct encoder *encoder, uint64_t ticks);
-/* True: the chunk is full. */
-bool encoder_add(struct encoder *encoder, const struct event *event);
+/* How many of them: some, but where the chunk is full. */
+size_t encoder_add(struct encoder *encoder, const struct event *event, size_t n);
+bool encoder_is_full(const struct encoder *encoder);
 size_t encoder_events(const struct encoder *encoder);
 /* The chunk: its header, and the columns that are not empty. Returns how many these are. */
 size_t encoder_pieces(const struct encoder *encoder, struct events_header *header,

@@ -174,11 +174,17 @@ void recording_flush(struct writer *writer)
 		write_events(writer);
 }
 
-void recording_event(struct writer *writer, const struct event *event)
+void recording_add(struct writer *writer, const struct event *events, size_t n)
 {
-	writer->events++;
-	if (encoder_add(writer->encoder, event))
-		recording_flush(writer);
+	writer->events += n;
+	while (n) {
+		size_t taken = encoder_add(writer->encoder, events, n);
+
+		events += taken;
+		n -= taken;
+		if (encoder_is_full(writer->encoder))
+			recording_flush(writer);
+	}
 }
 
 void recording_coarsen(struct writer *writer, uint64_t ticks)

@@ -25,6 +25,7 @@
 
 #define SLACK 2000000UL /* of the time stamp counter: about a millisecond */
 #define PASS_EVENTS 65536UL
+#define BATCH_EVENTS 64U
 #define HELD_EVENTS (8UL << 20) /* 256 MB */
 #define RING_EVENTS_MAX (1U << 24)
 
@@ -167,10 +168,10 @@ static int read_events(struct rings *rings, struct ring *ring, uint64_t from, si
 		ring->room = room;
 	}
 	words = ring->words + ring->count * TRACE_WORDS;
-	if (target_read(rings->target, events + at * TRACE_EVENT_BYTES, words,
-			part * TRACE_EVENT_BYTES) != 0 ||
-	    (n > part && target_read(rings->target, events, words + part * TRACE_WORDS,
-				     (n - part) * TRACE_EVENT_BYTES) != 0))
+	if (target_read_much(rings->target, events + at * TRACE_EVENT_BYTES, words,
+			     part * TRACE_EVENT_BYTES) != 0 ||
+	    (n > part && target_read_much(rings->target, events, words + part * TRACE_WORDS,
+					  (n - part) * TRACE_EVENT_BYTES) != 0))
 		return -1;
 	ring->count += n;
 	return 0;
@@ -270,13 +271,12 @@ static long take_ring(struct rings *rings, struct ring *ring)
 }
 
 /* False: it is none. */
-static bool decode(const struct rings *rings, const struct ring *ring, struct event *event)
+static inline bool decode(const struct rings *rings, const struct ring *ring, const uint64_t *words,
+			  struct event *event)
 {
-	const uint64_t *words = ring->words + ring->first * TRACE_WORDS;
-
 	event->when = words[0];
 	event->ptr = words[1] & TRACE_ADDRESS_MASK;
-	event->type = words[1] >> TRACE_ADDRESS_BITS & 0xff;
+	event->type = (uint8_t)(words[1] >> TRACE_ADDRESS_BITS);
 	event->gfp = rings->gfp[(words[1] >> (TRACE_ADDRESS_BITS + 8)) % TRACE_GFPS];
 	event->site = words[2] & TRACE_ADDRESS_MASK;
 	event->cache = (uint16_t)(words[2] >> TRACE_ADDRESS_BITS);
@@ -296,10 +296,30 @@ static uint64_t next_time(const struct ring *ring)
 	return ring->first < ring->count ? ring->words[ring->first * TRACE_WORDS] : UINT64_MAX;
 }
 
-/* Pass on what is older than `until`. */
-static void merge(struct rings *rings, uint64_t until, void (*take)(const struct event *, void *),
-		  void *arg)
+/* The next event of a ring, and what follows it there and is older than `until`, or a part of that. */
+static size_t decode_batch(const struct rings *rings, struct ring *ring, uint64_t until,
+			   struct event batch[BATCH_EVENTS])
 {
+	const uint64_t *words = ring->words + ring->first * TRACE_WORDS;
+	const uint64_t *end = ring->words + ring->count * TRACE_WORDS;
+	size_t n = 0;
+
+	do {
+		bool sound = decode(rings, ring, words, &batch[n]);
+
+		n += sound;
+		ring->spoilt += !sound;
+		words += TRACE_WORDS;
+	} while (n < BATCH_EVENTS && words < end && words[0] < until);
+	ring->first = (size_t)(words - ring->words) / TRACE_WORDS;
+	return n;
+}
+
+/* Pass on what is older than `until`. */
+static void merge(struct rings *rings, uint64_t until, rings_take *take, void *arg)
+{
+	struct event batch[BATCH_EVENTS];
+
 	for (;;) {
 		struct ring *oldest = NULL;
 		uint64_t first = until, second = until;
@@ -319,15 +339,10 @@ static void merge(struct rings *rings, uint64_t until, void (*take)(const struct
 			return;
 		/* all of one ring until another has its turn */
 		do {
-			struct event event;
+			size_t n = decode_batch(rings, oldest, second, batch);
 
-			bool sound = decode(rings, oldest, &event);
-
-			oldest->first++;
-			if (sound)
-				take(&event, arg);
-			else
-				oldest->spoilt++;
+			if (n)
+				take(batch, n, arg);
 		} while (next_time(oldest) < second);
 	}
 }
@@ -363,8 +378,7 @@ static uint64_t certain_until(const struct rings *rings, uint64_t until)
 	return until;
 }
 
-static long collect(struct rings *rings, uint64_t until,
-		    void (*take)(const struct event *event, void *arg), void *arg)
+static long collect(struct rings *rings, uint64_t until, rings_take *take, void *arg)
 {
 	long taken = take_rings(rings);
 
@@ -377,8 +391,7 @@ static long collect(struct rings *rings, uint64_t until,
 	return taken;
 }
 
-long rings_collect(struct rings *rings, bool last,
-		   void (*take)(const struct event *event, void *arg), void *arg)
+long rings_collect(struct rings *rings, bool last, rings_take *take, void *arg)
 {
 	long taken;
 

@@ -12,12 +12,14 @@ struct rings;
 struct rings *rings_open(struct target *target, bool from_start);
 void rings_close(struct rings *rings);
 
+/* Some events, one after the other; it may change them. */
+typedef void rings_take(struct event *events, size_t n, void *arg);
+
 /*
  * Take what is there and pass on what is certain to be in order: all that is older than this call, less a moment. `last`: all that
  * there is. Returns how many events were taken; -1: the process is gone, or damaged, and what it had left is lost.
  */
-long rings_collect(struct rings *rings, bool last,
-		   void (*take)(const struct event *event, void *arg), void *arg);
+long rings_collect(struct rings *rings, bool last, rings_take *take, void *arg);
 /*
  * Call this in each pass, when the rings were read and before any of that is passed on, which takes a while: for what must be read
  * of the process too. The control block is that of after the events.

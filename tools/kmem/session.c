@@ -220,20 +220,17 @@ void session_start(struct session *session)
 	free(text);
 }
 
-static void take(const struct event *event, void *arg)
+static void take(struct event *events, size_t n, void *arg)
 {
 	struct session *session = arg;
-	struct event resolved;
 
-	if (event->cache && !cache_is_known(session, event->cache))
-		meet_cache(session, event->cache);
-	if (!event->stack) {
-		recording_event(session->writer, event);
-		return;
+	for (size_t i = 0; i < n; i++) {
+		if (events[i].cache && !cache_is_known(session, events[i].cache))
+			meet_cache(session, events[i].cache);
+		if (events[i].stack)
+			depot_resolve(session->depot, &events[i]);
 	}
-	resolved = *event;
-	depot_resolve(session->depot, &resolved);
-	recording_event(session->writer, &resolved);
+	recording_add(session->writer, events, n);
 }
 
 static void note_lost(struct session *session)

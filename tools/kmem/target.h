@@ -2,8 +2,8 @@
 /*
  * target.h - another process that runs the library: its memory, and the control block in it.
  *
- * All goes through /proc/PID/mem, for which the system asks for the right to trace the process (ptrace(2)); the process
- * itself notices nothing. Calls that fail have said why, in one line on standard error.
+ * All goes through /proc/PID/mem, and much at once by process_vm_readv(2) where that is allowed, for which the system asks for
+ * the right to trace the process (ptrace(2)); the process itself notices nothing. Calls that fail have said why, in one line on standard error.
  */
 #ifndef KMEM_TARGET_H
 #define KMEM_TARGET_H
@@ -18,6 +18,7 @@
 struct target {
 	pid_t pid;
 	int mem;		    /* /proc/PID/mem */
+	bool no_vm_read;	    /* process_vm_readv(2) is refused */
 	uint64_t control;	    /* address of its control block */
 	struct trace_control state; /* as it was read last */
 };
@@ -25,7 +26,8 @@ struct target {
 /* Find the library in the process. `quiet`: say nothing if there is none yet. 0; -1. */
 int target_open(struct target *target, pid_t pid, bool quiet);
 void target_close(struct target *target);
-/* All of it, or -1 with errno; silent. */
+/* All of it, or -1 with errno; silent. _much: the same, cheaper for many pages; what changes meanwhile makes it slower. */
+int target_read_much(struct target *target, uint64_t address, void *buf, size_t size);
 int target_read(const struct target *target, uint64_t address, void *buf, size_t size);
 int target_write(const struct target *target, uint64_t address, const void *buf, size_t size);
 /* Read the control block again. 0; -1: the process is gone. Silent. */

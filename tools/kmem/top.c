@@ -57,6 +57,13 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void take_events(struct event *events, size_t n, void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < n; i++)
+		top_event(&events[i], top);
+}
+
 static void stop_tracing(void)
 {
 	struct target_wish off = { .mode = TRACE_OFF };
@@ -66,7 +73,7 @@ static void stop_tracing(void)
 	tracing = false;
 	target_pause(&top->process.target);
 	usleep(SETTLE_US);
-	rings_collect(rings, true, top_event, top);
+	rings_collect(rings, true, take_events, NULL);
 	target_trace(&top->process.target, &off);
 }
 
@@ -235,7 +242,7 @@ static enum outcome pass(uint64_t until)
 		uint64_t left = until - now;
 
 		if (tracing) {
-			if (rings_collect(rings, false, top_event, top) < 0)
+			if (rings_collect(rings, false, take_events, NULL) < 0)
 				return GONE;
 			target_divert(&top->process.target);
 			left = left < COLLECT_MS ? left : COLLECT_MS;
