@@ -4,8 +4,8 @@
 
 The programs are those of tools/bench that are one process. Each runs in turn in every way, N rounds over: on the C library's
 malloc, on the library, under `kmem record` in four ways, under heaptrack. A time is that of the whole command, with what it takes
-to start and to end the recording; the medians are shown, as they are and as times of the run without recording. `share` is what
-`kmem record --stacks` adds to the library's time, over what heaptrack adds to the C library's.
+to start and to end the recording (3 to 4 ms, however short the program is); the medians are shown, as they are and as times of the run
+without recording. `share` is what `kmem record --stacks` adds to the library's time, over what heaptrack adds to the C library's.
 """
 import argparse
 import fnmatch

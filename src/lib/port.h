@@ -11,10 +11,13 @@
 
 /* Sleep while *word == value; may return early for any reason. */
 void port_futex_wait(_Atomic uint32_t *word, uint32_t value);
-/* The same for so many milliseconds at most. */
+/* The same for so many milliseconds, or microseconds, at most. */
 void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+void port_futex_wait_us(_Atomic uint32_t *word, uint32_t value, unsigned us);
 /* Wake at most `count` sleepers of *word. */
 void port_futex_wake(_Atomic uint32_t *word, int count);
+/* Wake all of other processes that sleep on it: a word of a file that they have mapped as well, and that nobody writes. */
+void port_futex_wake_others(const uint32_t *word);
 /* Write all of buf to a file descriptor, as far as the system lets it. */
 void port_write(int fd, const char *buf, size_t len);
 /* A second descriptor, closed by exec, for the same open file; negative: none. */

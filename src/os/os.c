@@ -359,9 +359,21 @@ void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms)
 	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&time, 0, 0);
 }
 
+void port_futex_wait_us(_Atomic uint32_t *word, uint32_t value, unsigned us)
+{
+	struct timespec time = { us / 1000000, (long)(us % 1000000) * 1000 };
+
+	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&time, 0, 0);
+}
+
 void port_futex_wake(_Atomic uint32_t *word, int count)
 {
 	call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, count, 0, 0, 0);
+}
+
+void port_futex_wake_others(const uint32_t *word)
+{
+	call(SYS_futex, (long)word, FUTEX_WAKE, INT32_MAX, 0, 0, 0);
 }
 
 void port_write(int fd, const char *buf, size_t len)

@@ -24,6 +24,11 @@
  * have written it back; 4. generation. In this order: whoever sees the
  * generation may clear `divert`. To end: 1. mode off; 2. it takes what is left; 3. the same with want_mode off: the next call gives
  * the rings' pages back and clears `divert`, and CPUs find back by themselves.
+ *
+ * A process that waits for its reader rings the bell before: it wakes a futex that is a constant in the library's file. The kernel
+ * knows such a word by the file and the place in it, so a reader that has mapped the file can sleep on it. Nothing is ever written
+ * there, so a reader may just miss it, and one of another process is woken too: it is a hint, and neither side
+ * sleeps on it for long.
  */
 #ifndef TRACE_FORMAT_H
 #define TRACE_FORMAT_H
@@ -32,7 +37,7 @@
 #include <stdint.h>
 
 #define TRACE_MAGIC 0x3165636172746d6bUL /* "kmtrace1" */
-#define TRACE_VERSION 2U
+#define TRACE_VERSION 3U
 
 enum trace_mode {
 	TRACE_OFF,
@@ -178,6 +183,8 @@ struct trace_control {
 	uint32_t maps; /* raised by the reader: there are other modules than before */
 	uint32_t reserved;
 	uint64_t depot; /* address of struct trace_depot; 0: none. By the library */
+	uint64_t
+		bell; /* address of a constant word: a futex that is woken for the reader. Constant */
 };
 
 /*

@@ -46,6 +46,8 @@
 #define TRIES 100
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
+#define END_STEP_US 100U /* the reader was woken, and is quick */
+#define END_STEPS 100U	 /* or is not: from then on in milliseconds */
 #define LOOK_EVERY 64U
 #define LOOK_EVERY_SAMPLE 8U
 #define RING_EVENTS_MIN 128UL
@@ -56,6 +58,9 @@ _Static_assert(RSEQ_NR_CPUS == TRACE_NR_CPUS, "a ring for each index");
 struct trace_control trace_control;
 
 struct trace_rings trace_rings __attribute__((aligned(64)));
+
+/* Of the library's file, and never of this process alone: format.h */
+static const uint32_t bell;
 
 static struct lock trace_lock;
 _Thread_local struct trace_thread trace_thread initial_exec;
@@ -149,6 +154,8 @@ static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 		}
 		if (!may_wait)
 			return false;
+		if (!ms)
+			port_futex_wake_others(&bell);
 		port_futex_wait_ms(&word, 0, 1);
 		if (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) <
 		    __atomic_load_n(&ring->limit, __ATOMIC_RELAXED))
@@ -385,6 +392,7 @@ void trace_init(void)
 	trace_control.bytes = sizeof(trace_control);
 	trace_control.rings = (uintptr_t)trace_rings.offset;
 	trace_control.base = (uintptr_t)&trace_rings;
+	trace_control.bell = (uintptr_t)&bell;
 	trace_control.want_sample_bytes = params.trace_sample;
 	if (params.trace && params.trace_pid == (size_t)port_getpid()) {
 		trace_control.want_mode = (uint32_t)params.trace;
@@ -437,20 +445,24 @@ void trace_end(void)
 {
 	_Atomic uint32_t word = 0;
 	uint64_t left = UINT64_MAX;
-	unsigned all = 0;
+	unsigned step = END_STEP_US;
 
 	if (trace_mode() == TRACE_OFF)
 		return;
 	__atomic_store_n(&trace_control.ending, 1, __ATOMIC_RELEASE);
+	port_futex_wake_others(&bell);
 	/* others may go on to allocate: not for ever */
-	for (unsigned ms = 0; ms < TRACE_WAIT_MS && all < TRACE_END_MS; ms++, all++) {
+	for (unsigned us = 0, all = 0; us < TRACE_WAIT_MS * 1000 && all < TRACE_END_MS * 1000;
+	     us += step, all += step) {
 		uint64_t before = left;
 
 		left = trace_control.want_full == TRACE_OVERWRITE ? 0 : nr_left();
 		if (!left && __atomic_load_n(&trace_control.seen_ending, __ATOMIC_ACQUIRE))
 			return;
 		if (left < before)
-			ms = 0;
-		port_futex_wait_ms(&word, 0, 1);
+			us = 0;
+		if (all >= END_STEPS * END_STEP_US)
+			step = 1000;
+		port_futex_wait_us(&word, 0, step);
 	}
 }

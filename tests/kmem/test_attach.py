@@ -210,6 +210,18 @@ class Attach(KmemTest):
         self.assertEqual(recorder.returncode, 0)
         self.assertIn("its last milliseconds before are not recorded", said)
         self.assertGreater(self.report()["events"], 0)
+        # which was asked for while it was there
+        self.assertEqual(self.report()["command"], prog("busy"))
+
+    def test_a_recording_that_is_cut_says_what_it_is_of(self):
+        """Before the first events are in the file, too."""
+        child = self.busy()
+        recorder = self.start_recorder(child, "--sample=1G")
+        recorder.kill()
+        recorder.wait()
+        out, said = self.kmem("report", "--json", self.data)
+        self.assertIn("cut off", said)
+        self.assertEqual(json.loads(out)["command"], prog("busy"))
 
     def test_disk_full(self):
         child = self.busy()

@@ -27,6 +27,7 @@ import test_export_wire as wire  # noqa: E402
 CHROMIUM = "/usr/bin/chromium"
 DH_VIEW = "/usr/libexec/valgrind/dh_view.html"
 DRIVE = Path(__file__).resolve().parent / "test_export_drive.mjs"
+VIEWS = DRIVE.with_name("test_export_views.mjs")
 FIELDS = ("allocs", "alloc", "live_objects", "live_bytes", "peak_objects", "peak_bytes")
 FORMATS = ("pprof", "collapsed", "perfetto", "chrome", "dhat", "html")
 # By the function that is not inlined; what is inlined into it, the innermost first.
@@ -387,8 +388,50 @@ class DhatTest(Recorded):
             self.assertIn(text, seen["text"])
 
 
-def drive(*words):
-    made = run("node", DRIVE, DIR, *words, *PICTURES)
+# Of the Go tools' trace view: the importer is Chrome's own.
+TRACE_VIEWER = next(iter(sorted(Path("/usr/share").glob("go-*/src/cmd/trace/static/trace_viewer_full.html"))), None)
+SPEEDSCOPE = DIR / "node_modules/speedscope/dist/release/index.html"
+
+
+@unittest.skipUnless(os.path.exists(CHROMIUM) and shutil.which("node") and (DIR / "node_modules/playwright-core").exists(),
+                     "no chromium or node")
+class OthersReadTest(Recorded):
+    """Programs of other people read what is exported, and count the same."""
+
+    def view(self, kind, viewer, *options):
+        file = work / f"{options[0][2:]}.others"
+        export(self.path, *options, "-o", file)
+        seen = drive(kind, viewer, file, script=VIEWS)
+        self.assertEqual(seen.pop("problems"), [])
+        return seen
+
+    @unittest.skipUnless(TRACE_VIEWER, "no trace viewer (golang-go)")
+    def test_chromes_trace_viewer(self):
+        seen = self.view("chrome", TRACE_VIEWER, "--chrome")
+        self.assertEqual((seen["warnings"], seen["process"]), ([], str(PROGRAM)))
+        self.assertEqual({name: (max(values), values[-1]) for name, values in seen["counters"].items()},
+                         {"heap bytes": (self.total["peak_bytes"], self.total["live_bytes"]),
+                          "heap objects": (self.total["peak_objects"], self.total["live_objects"])})
+        self.assertEqual(seen["marks"], [{"title": "peak", "args": {"bytes": self.total["peak_bytes"],
+                                                                    "objects": self.total["peak_objects"]}}])
+        self.assertEqual(seen["other"]["live_bytes"], self.total["live_bytes"])
+
+    @unittest.skipUnless(SPEEDSCOPE.exists(), "no speedscope")
+    def test_speedscope(self):
+        for options, field, unit, stack in (
+                (["--collapsed"], "live_bytes", "none", lambda frames: frames[::-1]),
+                (["--collapsed", "--value=alloc"], "alloc", "none", lambda frames: frames[::-1]),
+                (["--collapsed", "--value=peak", "--unit=objects"], "peak_objects", "none", lambda frames: frames[::-1]),
+                # it shows one frame of an address, whatever is inlined there: that which is no inlined one
+                (["--pprof"], "live_bytes", "bytes", lambda frames: frames[-1:])):
+            seen = self.view("speedscope", SPEEDSCOPE, *options)
+            self.assertEqual(seen["unit"], unit)
+            expected = {";".join(stack(STACKS[name])): count[field] for name, count in self.counts.items() if count[field]}
+            self.assertEqual(seen["stacks"], expected, options)
+
+
+def drive(*words, script=DRIVE):
+    made = run("node", script, DIR, *words, *PICTURES)
     if made.returncode:
         raise AssertionError(f"the browser's driver failed: {made.stderr.decode()[-2000:]}")
     return json.loads(made.stdout)

@@ -7,7 +7,7 @@
  * comes then is taken by session.c.
  *
  * A program that replaces itself (exec) has new rings, which are found as the first ones were. What a process had in its rings when
- * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, which is said.
+ * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, of samples up to 20, which is said.
  *
  * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more. A recording is
  * whole in its file once it has ended, though a program that runs on is waited for then.
@@ -23,6 +23,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,9 +33,14 @@
 
 #define BUSY_US 1000
 #define ATTACH_US 200
+#define ATTACH_SLOW_US 5000
 #define ATTACH_MS 10000
 
-static volatile sig_atomic_t interrupted;
+#define PID_ROOM 16
+#define STACK_BYTES                                                                                \
+	65536UL /* execvp() wants a few pages, and room for the words of a script's line */
+
+static volatile sig_atomic_t interrupted, child_changed;
 static volatile pid_t program; /* that was started here; 0: none */
 static struct session *running;
 
@@ -44,6 +50,12 @@ static void on_interrupt(int sig)
 	if (sig == SIGTERM && program)
 		kill(program, SIGTERM);
 	interrupted = 1;
+}
+
+static void on_child(int sig)
+{
+	(void)sig;
+	child_changed = 1;
 }
 
 /* The library beside this program: in the build folder, or where both were installed. */
@@ -67,53 +79,95 @@ static char *find_library(void)
 	return NULL;
 }
 
-static void append_env(const char *name, char separator, const char *text, bool first)
+static const struct {
+	int number;
+	void (*handler)(int sig);
+} taken_signals[] = {
+	{ SIGINT, on_interrupt },  { SIGTERM, on_interrupt }, { SIGHUP, on_interrupt },
+	{ SIGQUIT, on_interrupt }, { SIGXFSZ, SIG_IGN },      { SIGPIPE, SIG_IGN },
+	{ SIGCHLD, on_child },
+};
+
+static void prepend_env(const char *name, const char *text)
 {
 	const char *old = getenv(name);
 	char *value;
 
-	if (!old || !*old) {
-		setenv(name, text, 1);
-		return;
-	}
-	if (asprintf(&value, "%s%c%s", first ? text : old, separator, first ? old : text) < 0)
-		_exit(127);
+	if (asprintf(&value, "%s%s%s", text, old && *old ? ":" : "", old ? old : "") < 0)
+		give_up("no memory");
 	setenv(name, value, 1);
 	free(value);
 }
 
-static _Noreturn void run_program(const struct record_options *options, const char *library)
+/* The environment of the program, which is this one's from now on. Returns where its number is to be written. */
+static char *tell_library(const struct record_options *options, const char *library)
 {
 	static const char *const modes[] = { "off", "sample", "all" };
 	static const char *const fulls[] = { "drop", "overwrite", "wait" };
-	char words[256];
+	const char *old = getenv("KMALLOC_CMDLINE");
+	char *words;
 
-	snprintf(words, sizeof(words),
-		 "trace=%s trace.pid=%d trace.full=%s trace.ring=%lu trace.sample=%lu%s",
-		 modes[options->mode], getpid(), fulls[options->full], options->ring_events,
-		 options->sample_bytes, options->stacks ? " trace.stacks" : "");
-	append_env("KMALLOC_CMDLINE", ' ', words, false);
-	append_env("LD_PRELOAD", ':', library, true);
-	signal(SIGPIPE, SIG_DFL);
-	execvp(options->program[0], options->program);
-	fprintf(stderr, "kmem: %s can't be run: %s\n", options->program[0], strerror(errno));
+	prepend_env("LD_PRELOAD", library);
+	if (asprintf(
+		    &words,
+		    "KMALLOC_CMDLINE=%s trace=%s trace.full=%s trace.ring=%lu trace.sample=%lu%s trace.pid=%*s",
+		    old ? old : "", modes[options->mode], fulls[options->full],
+		    options->ring_events, options->sample_bytes,
+		    options->stacks ? " trace.stacks" : "", PID_ROOM, "") < 0)
+		give_up("no memory");
+	putenv(words);
+	return words + strlen(words) - PID_ROOM;
+}
+
+struct start {
+	char **program;
+	char *number;	      /* where it goes */
+	const sigset_t *mask; /* of signals, before */
+};
+
+/* In the child, which has this one's memory until it is the program: it leaves that alone, but for the number. */
+static int run_program(void *arg)
+{
+	const struct start *start = arg;
+
+	snprintf(start->number, PID_ROOM, "%d", getpid());
+	for (size_t i = 0; i < sizeof(taken_signals) / sizeof(*taken_signals); i++)
+		signal(taken_signals[i].number, SIG_DFL);
+	sigprocmask(SIG_SETMASK, start->mask, NULL);
+	execvp(start->program[0], start->program);
+	fprintf(stderr, "kmem: %s can't be run: %s\n", start->program[0], strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-static pid_t start_program(const struct record_options *options)
+/*
+ * As posix_spawn(3) does it, but the program is told its own number: the child has this one's memory, and this one stands until
+ * that is the program. So nothing is copied, and whoever looks for the library there does not find this program instead.
+ */
+static void start_program(const struct record_options *options)
 {
-	char *library = find_library();
-	pid_t pid;
+	size_t size = STACK_BYTES;
+	char *library = find_library(), *stack;
+	sigset_t all, mask;
+	struct start start = { .program = options->program, .mask = &mask };
 
 	if (!library)
 		give_up("libkmalloc.so is not beside kmem: build or install both");
-	pid = fork();
-	if (pid < 0)
-		give_up("no process could be started: %s", strerror(errno));
-	if (pid == 0)
-		run_program(options, library);
+	start.number = tell_library(options, library);
 	free(library);
-	return pid;
+	for (char **word = options->program; *word; word++)
+		size += 2 * sizeof(*word);
+	size &= ~15UL;
+	stack = xmalloc(size);
+	/* none is lost: its handler runs when the number of the program is known, or the program has it */
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &mask);
+	program = clone(run_program, stack + size, CLONE_VM | CLONE_VFORK | SIGCHLD, &start);
+	if (program < 0) {
+		program = 0;
+		give_up("no process could be started: %s", strerror(errno));
+	}
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	free(stack);
 }
 
 /* Has the program that was started ended? *status is how, then. */
@@ -129,6 +183,7 @@ static bool attach(struct session *session, pid_t pid, int *status)
 {
 	const struct record_options *options = session->options;
 	uint64_t give_up_at = session_now_ms() + ATTACH_MS;
+	unsigned us = ATTACH_US;
 
 	while (target_open(&session->target, pid, true) != 0) {
 		if (has_ended(options, pid, status))
@@ -139,20 +194,10 @@ static bool attach(struct session *session, pid_t pid, int *status)
 				return false;
 			break;
 		}
-		usleep(ATTACH_US);
+		session_wait(session, us);
+		us = us < ATTACH_SLOW_US ? us + us / 8 : us;
 	}
 	return true;
-}
-
-/* After an image is gone: has the process ended? Else it is another program now. */
-static bool ends_soon(struct session *session, pid_t pid, int *status)
-{
-	for (int i = 0; i < 4; i++) {
-		if (has_ended(session->options, pid, status))
-			return true;
-		usleep(BUSY_US);
-	}
-	return false;
 }
 
 static void record_program(struct session *session, pid_t pid, int *status)
@@ -172,8 +217,7 @@ static void record_program(struct session *session, pid_t pid, int *status)
 		if (outcome == STOPPED)
 			session_switch_off(session);
 		session_end(session, outcome);
-		if (outcome == GONE && ends_soon(session, pid, status))
-			break;
+		/* else it has ended, or is another program now */
 		if (outcome != GONE) {
 			say("recording ended; the program runs on");
 			break;
@@ -233,6 +277,7 @@ int record_run(const struct record_options *options)
 {
 	struct session session = { .options = options,
 				   .interrupted = &interrupted,
+				   .child_changed = &child_changed,
 				   .target.mem = -1 };
 	pid_t pid = options->pid;
 	int status = 0;
@@ -247,20 +292,15 @@ int record_run(const struct record_options *options)
 		return 1;
 	if (options->passing)
 		recording_endure(session.writer);
-	signal(SIGINT, on_interrupt);
-	signal(SIGTERM, on_interrupt);
-	signal(SIGHUP, on_interrupt);
-	signal(SIGQUIT, on_interrupt);
-	signal(SIGXFSZ, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
-	session_calibrate(&session); /* before: it takes a while */
-	recording_coarsen(session.writer,
-			  (uint64_t)((double)options->clock_ns / session.ns_per_tick));
-	if (options->program)
-		session.target.pid = pid = program = start_program(options);
+	for (size_t i = 0; i < sizeof(taken_signals) / sizeof(*taken_signals); i++)
+		signal(taken_signals[i].number, taken_signals[i].handler);
+	session_start(&session);
+	if (options->program) {
+		start_program(options);
+		session.target.pid = pid = program;
+	}
 	running = &session;
 	atexit(let_go);
-	session_start(&session);
 	if (options->program)
 		record_program(&session, pid, &status);
 	else

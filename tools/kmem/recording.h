@@ -39,6 +39,8 @@ struct writer;
 struct writer *recording_create(const char *path);
 /* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
 void recording_coarsen(struct writer *writer, uint64_t ticks);
+/* Call this before the first events go to the file: a chunk may be written there that belongs in front of them. */
+void recording_before_events(struct writer *writer, void (*before)(void *arg), void *arg);
 /* From now on a disk that is full, or the like, does not end the program: the file ends before what could not be written. */
 void recording_endure(struct writer *writer);
 /* errno of that; 0: all was written. */

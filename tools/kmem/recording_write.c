@@ -32,7 +32,9 @@ struct writer {
 	uint8_t *packed;
 	size_t packed_room;
 	struct encoder *encoder;
-	struct call_tree *stacks; /* NULL: none yet */
+	struct call_tree *stacks;	  /* NULL: none yet */
+	void (*before_events)(void *arg); /* NULL: was called, or nobody wants it */
+	void *before_events_arg;
 };
 
 static void failed(struct writer *writer)
@@ -158,7 +160,11 @@ static void write_events(struct writer *writer)
 	size_t size[NR_COLUMNS], count;
 	struct events_header header;
 	ZSTD_inBuffer piece[NR_COLUMNS + 1] = { { &header, sizeof(header), 0 } };
+	void (*before)(void *arg) = writer->before_events;
 
+	writer->before_events = NULL;
+	if (before)
+		before(writer->before_events_arg);
 	count = encoder_pieces(writer->encoder, &header, data, size);
 	for (size_t i = 0; i < count; i++)
 		piece[i + 1] = (ZSTD_inBuffer){ data[i], size[i], 0 };
@@ -185,6 +191,12 @@ void recording_add(struct writer *writer, const struct event *events, size_t n)
 		if (encoder_is_full(writer->encoder))
 			recording_flush(writer);
 	}
+}
+
+void recording_before_events(struct writer *writer, void (*before)(void *arg), void *arg)
+{
+	writer->before_events = before;
+	writer->before_events_arg = arg;
 }
 
 void recording_coarsen(struct writer *writer, uint64_t ticks)

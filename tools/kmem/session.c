@@ -5,6 +5,13 @@
  * The rings are emptied in a loop, as often as they need (rings.c). The maps and the names of caches are read again now and then, and
  * when the program says that it ends. Where call stacks are wanted they are put to their events (depot.c).
  *
+ * A program that ends, or finds its rings full, waits for this one, and rings its bell (bell.c). The end of one that was
+ * started here is told by SIGCHLD, which ends any sleep as well. That is not for certain, so sleeps are short.
+ *
+ * How fast the time stamp counter runs is known the better the longer it was looked at: so CHUNK_INFO is written when the process is
+ * there, as a recording that is cut needs it, and once more, for good, when the first events go to the file: after two seconds, or at
+ * the end of what is shorter.
+ *
  * It ends when the process does; when the user says so, or an option; when another kmem has taken the process over; or when
  * the process itself has ended the tracing, because it heard nothing of this one.
  */
@@ -22,9 +29,11 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define CALIBRATE_US 2000 /* good to a few parts in 100,000 */
+#define CALIBRATE_US 500 /* at least: good to one part in 10,000 */
+#define READINGS 5
 #define BUSY_US 1000
 #define IDLE_US 5000
+#define IDLE_SAMPLES_US 20000 /* of a program that rings the bell before it waits */
 #define MAPS_MS 2000
 #define CACHE_READS 1000 /* from one look around to the next; a damaged process may name any ids */
 #define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
@@ -42,12 +51,33 @@ uint64_t session_now_ms(void)
 	return now_ns() / 1000000;
 }
 
-void session_calibrate(struct session *session)
+/* The clock and the time stamp counter at one moment: of several readings that in which nothing came in between. */
+static uint64_t read_both(uint64_t *ns)
 {
-	uint64_t ns = now_ns(), ticks = __rdtsc();
+	uint64_t best = UINT64_MAX, ticks = 0;
 
-	usleep(CALIBRATE_US);
-	session->ns_per_tick = (double)(now_ns() - ns) / (double)(__rdtsc() - ticks);
+	*ns = 0;
+	for (int i = 0; i < READINGS; i++) {
+		uint64_t before = __rdtsc(), now = now_ns(), gap = __rdtsc() - before;
+
+		if (gap < best) {
+			best = gap;
+			ticks = before + gap / 2;
+			*ns = now;
+		}
+	}
+	return ticks;
+}
+
+static void calibrate(struct session *session)
+{
+	uint64_t ns, ticks = read_both(&ns);
+
+	if (ns - session->start_ns < CALIBRATE_US * 1000) {
+		usleep(CALIBRATE_US);
+		ticks = read_both(&ns);
+	}
+	session->ns_per_tick = (double)(ns - session->start_ns) / (double)(ticks - session->start);
 }
 
 static char *read_text(const char *path)
@@ -190,20 +220,19 @@ static void write_command_of(FILE *out, pid_t pid)
 		fclose(file);
 }
 
-void session_start(struct session *session)
+/* All of CHUNK_INFO but the counter's speed: of the process as it is now. */
+static void describe(struct session *session)
 {
 	const struct record_options *options = session->options;
-	char *text = NULL, host[256] = "";
+	char host[256] = "";
 	size_t size;
-	FILE *memory = open_memstream(&text, &size);
-	time_t now = time(NULL);
+	FILE *memory = open_memstream(&session->info, &size);
 
 	if (!memory)
 		give_up("no memory");
 	gethostname(host, sizeof(host) - 1);
-	session->start = __rdtsc();
-	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
-		session->target.pid, host, (long)now, session->start, session->ns_per_tick);
+	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\n", session->target.pid, host,
+		(long)session->start_time, session->start);
 	if (options->mode == TRACE_SAMPLE)
 		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
 	fprintf(memory, "command");
@@ -216,8 +245,56 @@ void session_start(struct session *session)
 		write_command_of(memory, options->pid);
 	fputc('\n', memory);
 	fclose(memory);
-	recording_chunk(session->writer, CHUNK_INFO, text, size + 1);
+}
+
+static void write_info(struct session *session)
+{
+	char *text;
+	int length;
+
+	if (!session->info)
+		describe(session);
+	calibrate(session);
+	length = asprintf(&text, "%sns_per_tick %.12f\n", session->info, session->ns_per_tick);
+	if (length < 0)
+		give_up("no memory");
+	recording_chunk(session->writer, CHUNK_INFO, text, (size_t)length + 1);
 	free(text);
+}
+
+/* For good: readers take the last one that stands before all events. */
+static void settle_info(void *arg)
+{
+	struct session *session = arg;
+
+	if (!session->timed)
+		write_info(session);
+	session->timed = true;
+}
+
+void session_start(struct session *session)
+{
+	session->start_time = time(NULL);
+	session->start = read_both(&session->start_ns);
+	recording_before_events(session->writer, settle_info, session);
+}
+
+/* The process is there. */
+static void inform(struct session *session)
+{
+	if (session->info)
+		return;
+	write_info(session);
+	recording_coarsen(session->writer,
+			  (uint64_t)((double)session->options->clock_ns / session->ns_per_tick));
+}
+
+void session_wait(struct session *session, unsigned us)
+{
+	if (*session->child_changed)
+		*session->child_changed = 0;
+	else
+		bell_wait(&session->bell, us);
 }
 
 static void take(struct event *events, size_t n, void *arg)
@@ -252,6 +329,7 @@ static void look_around(struct session *session)
 		TARGET_WRITE_FIELD(&session->target, seen_ending, 1);
 	} else if (now - session->maps_at > MAPS_MS) {
 		session->maps_at = now;
+		settle_info(session);
 		write_maps(session);
 		look_at_caches(session);
 		recording_flush(session->writer);
@@ -276,12 +354,33 @@ static bool is_ours(const struct session *session)
 	return true;
 }
 
+/*
+ * How long to sleep after a pass that took so many events: longer and longer where they are few beside what a ring holds, as each
+ * pass takes a CPU from somebody. 0: as much may have come meanwhile again, and the program is about to wait.
+ */
+static unsigned next_sleep(const struct session *session, unsigned us, uint64_t taken)
+{
+	const struct record_options *options = session->options;
+	uint64_t room = session->target.state.ring_events;
+	unsigned longest = options->program && options->mode == TRACE_SAMPLE ? IDLE_SAMPLES_US :
+									       IDLE_US;
+
+	if (taken >= room / 4 && taken)
+		return 0;
+	if (taken > room / 32)
+		us /= 2;
+	else if (taken <= room / 128)
+		us *= 2;
+	return us < BUSY_US ? BUSY_US : us > longest ? longest : us;
+}
+
 enum outcome session_collect(struct session *session)
 {
 	const struct record_options *options = session->options;
 	uint64_t end = options->seconds > 0 ?
 			       session_now_ms() + (uint64_t)(options->seconds * 1000) :
 			       UINT64_MAX;
+	unsigned us = BUSY_US;
 
 	while (!*session->interrupted || options->program) {
 		long taken;
@@ -301,9 +400,9 @@ enum outcome session_collect(struct session *session)
 		if (session_now_ms() >= end || recording_error(session->writer) ||
 		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
 			return STOPPED;
-		/* where as much may have come meanwhile again, the program is about to wait */
-		if ((uint64_t)taken < session->target.state.ring_events / 4)
-			usleep(taken > 0 ? BUSY_US : IDLE_US);
+		us = next_sleep(session, us, (uint64_t)taken);
+		if (us)
+			session_wait(session, us);
 	}
 	return STOPPED;
 }
@@ -328,6 +427,8 @@ void session_begin(struct session *session)
 	bool from_start = session->options->program != NULL;
 
 	session->attached = true;
+	bell_open(&session->bell, &session->target);
+	inform(session);
 	session->rings = rings_open(&session->target, from_start);
 	session->generation = session->target.state.generation;
 	if (session->options->stacks) {
@@ -348,6 +449,7 @@ void session_end(struct session *session, enum outcome outcome)
 	session->end = __rdtsc();
 	/* what comes next may take long: all that is known is in the file by then */
 	recording_flush(session->writer);
+	bell_close(&session->bell);
 	rings_close(session->rings);
 	session->rings = NULL;
 	session->no_depot |= session->depot && !session->target.state.depot &&
@@ -390,6 +492,7 @@ void session_finish(struct session *session)
 	uint64_t words[2] = { session->end ? session->end : __rdtsc(), session->tail_missing };
 
 	recording_flush(session->writer);
+	settle_info(session);
 	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
 	if (!session->options->passing)
 		say_what_came(session);
@@ -397,6 +500,7 @@ void session_finish(struct session *session)
 		say("the events could not be held: %s; what came after that is not counted (--sample takes fewer)",
 		    strerror(recording_error(session->writer)));
 	recording_close(session->writer);
+	free(session->info);
 	free(session->maps);
 	free(session->caches);
 }

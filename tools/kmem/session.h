@@ -3,6 +3,7 @@
 #ifndef KMEM_SESSION_H
 #define KMEM_SESSION_H
 
+#include "bell.h"
 #include "depot.h"
 #include "record.h"
 #include "recording.h"
@@ -10,23 +11,30 @@
 #include "target.h"
 
 #include <signal.h>
+#include <time.h>
 
 struct session {
 	const struct record_options *options;
 	const volatile sig_atomic_t *interrupted; /* by the user: it is enough */
+	volatile sig_atomic_t *child_changed; /* the program that was started here may have ended */
 	struct target target;
+	struct bell bell;
 	struct rings *rings;
 	struct depot *depot; /* NULL: without stacks */
 	struct writer *writer;
 	uint64_t start, maps_at;
-	uint64_t end; /* when the last process was done with; 0: none was */
-	double ns_per_tick;
+	uint64_t end;	    /* when the last process was done with; 0: none was */
+	uint64_t start_ns;  /* by the clock, at `start` */
+	double ns_per_tick; /* as it was measured last */
+	bool timed;	    /* and is in the file for good */
+	time_t start_time;
 	uint64_t lost, lost_earlier; /* in all; of these, in programs that the process was before */
 	uint32_t generation;	     /* of the wishes that are ours */
 	bool attached;		     /* it ran the library */
 	bool tail_missing;
 	uint64_t stacks_lost, stacks_missing;
 	bool no_depot; /* it had no memory for stacks */
+	char *info;    /* what CHUNK_INFO says of the process; NULL: nothing yet */
 	char *maps, *caches;
 	uint64_t known_caches[NR_CACHES /
 			      64]; /* a bit for each id that was written, or asked for in vain */
@@ -37,10 +45,10 @@ struct session {
 enum outcome { GONE, STOPPED, TAKEN };
 
 uint64_t session_now_ms(void);
-/* How fast the time stamp counter runs; takes some milliseconds. */
-void session_calibrate(struct session *session);
-/* [calibrated, a pid, a writer] The time begins: what is known of the recording goes into it. */
+/* [a writer] The time begins. */
 void session_start(struct session *session);
+/* Sleep, unless the program that was started here has something to say. */
+void session_wait(struct session *session, unsigned us);
 /* The library is there, and its wishes are ours or about to be. */
 void session_begin(struct session *session);
 /* Empty the rings until the process ends or replaces itself, or it is enough. */

@@ -103,12 +103,10 @@ static int open_regular(const char *name)
 	return fd;
 }
 
-/* Where the symbol is in the process, if this mapping is of a file that has it; 0: no. */
-static uint64_t control_in(pid_t pid, const struct mapping *mapping)
+/* -1: it can't be read. */
+static int open_mapped(pid_t pid, const struct mapping *mapping)
 {
 	char name[sizeof(mapping->path) + 64];
-	uint64_t value, bias, address = 0;
-	Elf *elf;
 	int fd;
 
 	snprintf(name, sizeof(name), "/proc/%d/map_files/%lx-%lx", pid, mapping->start,
@@ -118,6 +116,16 @@ static uint64_t control_in(pid_t pid, const struct mapping *mapping)
 		snprintf(name, sizeof(name), "/proc/%d/root%s", pid, mapping->path);
 		fd = open_regular(name);
 	}
+	return fd;
+}
+
+/* Where the symbol is in the process, if this mapping is of a file that has it; 0: no. */
+static uint64_t control_in(pid_t pid, const struct mapping *mapping)
+{
+	uint64_t value, bias, address = 0;
+	Elf *elf;
+	int fd = open_mapped(pid, mapping);
+
 	if (fd < 0)
 		return 0;
 	/* not mapped: the process might cut it off meanwhile */
@@ -130,29 +138,67 @@ static uint64_t control_in(pid_t pid, const struct mapping *mapping)
 	return address;
 }
 
+/* NULL: there is no such process. */
+static FILE *open_maps(pid_t pid)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "/proc/%d/maps", pid);
+	return fopen(name, "re");
+}
+
+/* The next one that is of a file. False: there is none. */
+static bool next_mapping(FILE *maps, struct mapping *mapping)
+{
+	char line[sizeof(mapping->path) + 128];
+
+	while (fgets(line, sizeof(line), maps)) {
+		mapping->path[0] = 0;
+		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %4095[^\n]", &mapping->start,
+			   &mapping->end, &mapping->offset, mapping->path) == 4 &&
+		    mapping->path[0] == '/')
+			return true;
+	}
+	return false;
+}
+
 /* The control block; 0: no mapped file has one. */
 static uint64_t find_control(pid_t pid)
 {
 	struct mapping mapping;
-	char maps[64], line[sizeof(mapping.path) + 128], seen[sizeof(mapping.path)] = "";
+	char seen[sizeof(mapping.path)] = "";
 	uint64_t address = 0;
-	FILE *file;
+	FILE *maps = open_maps(pid);
 
-	snprintf(maps, sizeof(maps), "/proc/%d/maps", pid);
-	file = fopen(maps, "re");
-	if (!file)
+	if (!maps)
 		return 0;
-	while (!address && fgets(line, sizeof(line), file)) {
-		mapping.path[0] = 0;
-		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %4095[^\n]", &mapping.start, &mapping.end,
-			   &mapping.offset, mapping.path) < 4 ||
-		    mapping.path[0] != '/' || !strcmp(mapping.path, seen))
+	while (!address && next_mapping(maps, &mapping)) {
+		if (!strcmp(mapping.path, seen))
 			continue;
 		memcpy(seen, mapping.path, sizeof(seen));
 		address = control_in(pid, &mapping);
 	}
-	fclose(file);
+	fclose(maps);
 	return address;
+}
+
+int target_open_file(const struct target *target, uint64_t address, uint64_t *offset)
+{
+	struct mapping mapping;
+	FILE *maps = open_maps(target->pid);
+	int fd = -1;
+
+	if (!maps)
+		return -1;
+	while (next_mapping(maps, &mapping)) {
+		if (address < mapping.start || address >= mapping.end)
+			continue;
+		fd = open_mapped(target->pid, &mapping);
+		*offset = mapping.offset + (address - mapping.start);
+		break;
+	}
+	fclose(maps);
+	return fd;
 }
 
 int target_read(const struct target *target, uint64_t address, void *buf, size_t size)

@@ -33,6 +33,8 @@ int target_write(const struct target *target, uint64_t address, const void *buf,
 /* Read the control block again. 0; -1: the process is gone. Silent. */
 int target_refresh(struct target *target);
 bool target_is_alive(const struct target *target);
+/* Open the file that is mapped at an address, to read; *offset: of the address in it. -1: no file, or it can't be; silent. */
+int target_open_file(const struct target *target, uint64_t address, uint64_t *offset);
 
 #define TARGET_WRITE_FIELD(target, field, value)                                                   \
 	target_write(target, (target)->control + offsetof(struct trace_control, field),            \
