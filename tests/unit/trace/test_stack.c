@@ -165,6 +165,82 @@ static void begin(void)
 	CHECK(depot());
 }
 
+/* None of these but the last touches rbp: it is that of a frame further out. */
+static no_inline void inner(void)
+{
+	ask();
+	no_tail_call();
+}
+
+static no_inline void other_inner(void)
+{
+	ask();
+	no_tail_call();
+	no_tail_call();
+}
+
+static no_inline void saving(void)
+{
+	__asm__ volatile("" ::: "rbp");
+	ask();
+	no_tail_call();
+}
+
+static no_inline void middle(unsigned choice)
+{
+	if (choice % 3 == 0)
+		inner();
+	else if (choice % 3 == 1)
+		other_inner();
+	else
+		saving();
+	no_tail_call();
+}
+
+/* Found by rbp alone: where it is depends on nothing that is inside of it. */
+static no_inline __attribute__((optimize("no-omit-frame-pointer"))) void room(unsigned choice)
+{
+	char *room = __builtin_alloca(choice / 4 % 16 * 16 + 16);
+
+	__asm__ volatile("" : : "r"(room) : "memory");
+	middle(choice);
+	no_tail_call();
+}
+
+#define PADDED(name, bytes, callee)                                                                \
+	static no_inline void name(unsigned choice)                                                \
+	{                                                                                          \
+		char pad[bytes];                                                                   \
+                                                                                                   \
+		__asm__ volatile("" : : "r"(pad) : "memory");                                      \
+		callee(choice);                                                                    \
+		no_tail_call();                                                                    \
+	}
+
+PADDED(room_16, 16, room)
+PADDED(room_64, 64, room)
+PADDED(room_128, 128, room)
+PADDED(plain_16, 16, middle)
+PADDED(plain_128, 128, middle)
+PADDED(plain_240, 240, middle)
+
+/*
+ * Frames at the same place, of the same functions, whose callers are elsewhere; what these had left on the stack before is still there,
+ * as nothing writes to the pads.
+ */
+static void frames_whose_callers_moved_are_told_apart(void)
+{
+	static void (*const pads[])(unsigned) = { room,	    room_16,   room_64,	 room_128,
+						  plain_16, plain_128, plain_240 };
+
+	begin();
+	seed = unit_seed();
+	for (unsigned i = 0; i < 200000; i++)
+		pads[unit_random(&seed) % ARRAY_SIZE(pads)]((unsigned)unit_random(&seed) % 1024);
+	CHECK_EQ(checked, 200000);
+	CHECK_EQ(cut, 0);
+}
+
 static void *asks(void *arg)
 {
 	seed = unit_seed() + (uintptr_t)arg * 977 + 1;
@@ -474,6 +550,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		UNIT_TEST(every_stack_is_what_backtrace_says),
+		UNIT_TEST(frames_whose_callers_moved_are_told_apart),
 		UNIT_TEST(stacks_in_handlers_are_right),
 		UNIT_TEST(stacks_are_right_when_rules_are_forgotten),
 		UNIT_TEST(pages_go_while_threads_walk),
