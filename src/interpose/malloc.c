@@ -40,11 +40,13 @@ static cold_path void *malloc_observed(size_t size, const void *caller)
 
 static cold_path void *malloc_slow(size_t size, const void *caller)
 {
-	void *object;
+	void *object = observed() ? kvmalloc_tested(size) : NULL;
 	int saved;
 
-	if (observed())
-		return kvmalloc_passing_hit(size, &object) ? object : malloc_observed(size, caller);
+	if (object)
+		return object;
+	if (observed_each())
+		return malloc_observed(size, caller);
 	saved = errno;
 	object = kvmalloc_missed(size, NULL, caller);
 	errno = saved;

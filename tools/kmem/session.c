@@ -205,7 +205,8 @@ void session_start(struct session *session)
 	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\nns_per_tick %.9f\n",
 		session->target.pid, host, (long)now, session->start, session->ns_per_tick);
 	if (options->mode == TRACE_SAMPLE)
-		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
+		fprintf(memory, "sample_bytes %lu\nsampled_by bytes_alloc\n",
+			options->sample_bytes);
 	fprintf(memory, "command");
 	for (char **word = options->program; word && *word; word++) {
 		fputc(' ', memory);
@@ -299,7 +300,7 @@ enum outcome session_collect(struct session *session)
 		if (!is_ours(session))
 			return TAKEN;
 		if (!options->program)
-			target_divert(&session->target);
+			target_divert_again(&session->target);
 		look_around(session);
 		if (session_now_ms() >= end || recording_error(session->writer) ||
 		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
