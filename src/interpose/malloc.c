@@ -65,7 +65,10 @@ static cold_path void *malloc_slow(size_t size, const void *caller)
 		return malloc_recorded(size, caller);
 	if (!observed())
 		return malloc_missed(size, caller);
-	return kvmalloc_passing_hit(size, &object) ? object : malloc_observed(size, caller);
+	object = kvmalloc_tested(size);
+	if (object)
+		return object;
+	return observed_each() ? malloc_observed(size, caller) : malloc_missed(size, caller);
 }
 
 exported hot_path void *malloc(size_t size)

@@ -52,7 +52,7 @@ static cold_path void *observed_alloc(struct kmem_cache *cache, size_t size, gfp
 	void *object;
 
 	if (kmem_cache_has_slot(cache))
-		sampled = observe_sampled_cache(cache->index, size, gfp);
+		sampled = observe_sampled_cache(cache->index, gfp);
 	/* it has no sheaves: what it can't give at once its class may */
 	object = sampled ? kmem_cache_alloc_gfp(sampled, sample_gfp(gfp), caller) : NULL;
 	if (object)

@@ -47,6 +47,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#define SHORT_WAYS 16U
+
+static _Thread_local uint32_t short_ways initial_exec;
 static _Atomic(void *) deferred; /* freed objects, linked by their first word; NULL: none */
 
 static void defer_free(void *ptr)
@@ -192,7 +195,7 @@ static void free_missed(void *ptr, gfp_t gfp)
 
 static void free_slow(void *ptr, gfp_t gfp, const void *caller)
 {
-	if (!observed() || !observed_push(ptr, gfp, caller))
+	if (!observed() || !ptr || !observed_push(ptr, gfp, caller))
 		free_missed(ptr, gfp);
 }
 
@@ -234,13 +237,13 @@ static size_t natural_alignment(const struct kmem_cache *cache)
 	return cache->size & -cache->size;
 }
 
-static void *alloc_small(unsigned index, size_t size, gfp_t gfp, bool *zeroed)
+static void *alloc_small(unsigned index, gfp_t gfp, bool *zeroed)
 {
 	struct kmem_cache *cache = &kmem_caches[index], *sampled = NULL;
 	void *object;
 
 	if (observed())
-		sampled = observe_sampled_cache(index, size, gfp);
+		sampled = observe_sampled_cache(index, gfp);
 	object = unlikely(sampled != NULL) ? kmem_cache_alloc_slow(sampled, gfp, zeroed) : NULL;
 	/* a sampled one has no sheaves: what it can't give its class may */
 	if (likely(!object))
@@ -261,13 +264,13 @@ static cold_path void *alloc_last(size_t size, size_t align, bool *zeroed)
 	return emergency_alloc(size, align);
 }
 
-static void *alloc_class(unsigned index, size_t size, bool *zeroed)
+static void *alloc_class(unsigned index, bool *zeroed)
 {
 	gfp_t gfp = context_gfp();
 	void *object;
 
 	kvmalloc_poll_deferred(gfp);
-	object = alloc_small(index, size, gfp, zeroed);
+	object = alloc_small(index, gfp, zeroed);
 	if (likely(object) || gfpflags_allow_blocking(gfp))
 		return object;
 	return alloc_last(kmem_caches[index].object_size, natural_alignment(&kmem_caches[index]),
@@ -299,24 +302,27 @@ static void *told(void *object, size_t size, const void *caller)
 /* While calls are diverted: what would have been a hit, told of. NULL: none, and nothing was told or counted. */
 static void *observed_pop(size_t size, const void *caller)
 {
+	unsigned index = size > KMALLOC_MAX_SIZE ? 0 : (unsigned)kmalloc_index(size);
 	void *object;
 
-	if (size > KMALLOC_MAX_SIZE || (observe_samples() && trace_sample_is_due(size)) ||
-	    !percpu_pop_slow(kmalloc_index(size), &object, context_gfp()))
+	if (!index || (observe_samples() && trace_sample_is_due(kmem_caches[index].size)) ||
+	    !percpu_pop_slow(PERCPU_MAIN + index, &object, context_gfp()))
 		return NULL;
 	if (observe_samples())
-		trace_sample(size);
+		trace_sample(kmem_caches[index].size);
 	return observe_samples_only() ? object : told(object, size, caller);
 }
 
-/* While samples are taken and nothing else: what would have been a hit, and is none of these. */
-bool kvmalloc_passing_hit(size_t size, void **object)
+/*
+ * While samples are taken, and nothing else: a miss that is hardly more than a hit. NULL: it is more, as now and then it has to be,
+ * for what a miss does besides.
+ */
+void *kvmalloc_tested(size_t size)
 {
-	if (size > KMALLOC_MAX_SIZE || !observe_is_no_sample(size) ||
-	    !percpu_pop_diverted(kmalloc_index(size), object))
-		return false;
-	trace_bytes_left -= (int64_t)size;
-	return true;
+	if (size > KMALLOC_MAX_SIZE || !(++short_ways % SHORT_WAYS) || !percpu_hits_are_tested() ||
+	    probes_armed())
+		return NULL;
+	return kmem_cache_alloc_tested(&kmem_caches[kmalloc_index(size)]);
 }
 
 void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller)
@@ -329,7 +335,7 @@ void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller)
 	if (unlikely(!kmalloc_start()))
 		return emergency_alloc(size, KMALLOC_MIN_SIZE);
 	if (size <= KMALLOC_MAX_SIZE)
-		return told(alloc_class((unsigned)kmalloc_index(size), size, zeroed), size, caller);
+		return told(alloc_class((unsigned)kmalloc_index(size), zeroed), size, caller);
 	return told(alloc_area(size, 0, zeroed), size, caller);
 }
 
@@ -356,12 +362,15 @@ cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 
 	if (!observed())
 		return kvmalloc_missed(size, zeroed, caller);
-	object = percpu_diverted_for_all() ? alloc_recorded(size, caller) : NULL;
-	if (!object && !kvmalloc_passing_hit(size, &object))
+	object = percpu_diverted_for_all() ? alloc_recorded(size, caller) : kvmalloc_tested(size);
+	if (object) {
+		if (zeroed)
+			*zeroed = false;
+		return object;
+	}
+	if (observed_each())
 		return kvmalloc_observed(size, zeroed, caller);
-	if (zeroed)
-		*zeroed = false;
-	return object;
+	return kvmalloc_missed(size, zeroed, caller);
 }
 
 /*
@@ -395,7 +404,7 @@ void *kvmalloc_aligned(size_t size, size_t align, const void *caller)
 		return told(alloc_area(size, align, &zeroed), size, caller);
 	if (likely(percpu_pop(index, &object)))
 		return object;
-	return told(alloc_class(index, size, &zeroed), size, caller);
+	return told(alloc_class(index, &zeroed), size, caller);
 }
 
 cold_path void *kvmalloc_zeroed_slow(size_t size, const void *caller)

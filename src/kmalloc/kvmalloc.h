@@ -39,9 +39,9 @@ static always_inline bool kfree_hit(void *ptr)
 void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller);
 /* The same where hits are not diverted: it was a miss. */
 void *kvmalloc_missed(size_t size, bool *zeroed, const void *caller);
-/* Where they are: a hit all the same, of an allocation that nobody wants to know of. */
-bool kvmalloc_passing_hit(size_t size, void **object);
-/* And one that is none of these. */
+/* Where they are for samples alone: as good as a hit. NULL: not this one. */
+void *kvmalloc_tested(size_t size);
+/* Where they are, each of them: it may be one all the same. */
 void *kvmalloc_observed(size_t size, bool *zeroed, const void *caller);
 /* The same for an alignment, a power of two. */
 void *kvmalloc_aligned(size_t size, size_t align, const void *caller);

@@ -26,6 +26,7 @@ static inline uint64_t trace_layout(void)
 	sum = TRACE_MIX_FIELD(sum, struct kmem_cache, nr_inuse);
 	sum = TRACE_MIX_FIELD(sum, struct kmem_cache, name);
 	sum = TRACE_MIX(sum, KMEM_CACHES_MAX);
+	sum = TRACE_MIX(sum, PERCPU_WORDS);
 	sum = TRACE_MIX_FIELD(sum, struct percpu, backing);
 	sum = TRACE_MIX_FIELD(sum, struct slab_sheaf, slots);
 	sum = TRACE_MIX_FIELD(sum, struct page, dma);

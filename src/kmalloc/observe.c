@@ -10,7 +10,8 @@
  * An allocation is told of after it, a free before it: so between the two events of an object, its address is
  * nobody else's.
  *
- * Sampling: what is sampled comes from caches of its own (kmalloc_caches.c), or is an area with a mark. So its free
+ * Sampling: an allocation that is none is told of nowhere; hits are from objects that are known to be none (slab/percpu_sample.c),
+ * unless every call is diverted, or counts: then each is asked for itself. What is sampled comes from caches of its own (kmalloc_caches.c), or is an area with a mark. So its free
  * is known for what it is, however much later, and no other free is looked at. Recordings and listeners of otel_memory
  * share the samples: who comes late may hear of a free of what was sampled for another.
  *
@@ -30,6 +31,7 @@
 #include "kmalloc/start.h"
 #include "kmalloc/stat.h"
 #include "lib/param.h"
+#include "os/os.h"
 #include "vmalloc/vmalloc.h"
 
 /* malloc_trim(), if the reader asked for it. */
@@ -89,6 +91,12 @@ bool observe_samples_only(void)
 	       !trace_wish_is_pending();
 }
 
+/* What an object takes, by which it is chosen as a sample, and weighs: kmem counts the same. */
+static size_t bytes_taken(const struct kmem_cache *cache, size_t size)
+{
+	return cache ? cache->size : align_up(size, os_page_size);
+}
+
 /* The allocation is one of the samples: its object is from a cache of those, or an area that is marked as one now. */
 static bool sample_alloc(const void *object, const struct kmem_cache *cache, bool area, size_t size)
 {
@@ -96,7 +104,7 @@ static bool sample_alloc(const void *object, const struct kmem_cache *cache, boo
 		return false;
 	if (!area)
 		return cache && cache->flags & KMEM_CACHE_SAMPLED;
-	if (!trace_sample(size))
+	if (!trace_sample(bytes_taken(cache, size)))
 		return false;
 	vmalloc_mark_sampled(object, true);
 	return true;
@@ -122,10 +130,11 @@ static cold_path void tell_probes(const struct trace_event *event, const struct 
 				  bool is_alloc, bool sample)
 {
 	size_t mean = __atomic_load_n(&trace_control.want_sample_bytes, __ATOMIC_RELAXED);
-	double weight;
+	double taken, weight;
 
 	if (sample && is_alloc) {
-		weight = trace_weight((double)event->bytes_req, (double)mean);
+		taken = (double)bytes_taken(cache, event->bytes_req);
+		weight = trace_weight(taken, (double)mean) / taken * (double)event->bytes_req;
 		probe_otel_alloc(event->ptr, event->bytes_req, (size_t)(weight + 0.5));
 	} else if (sample) {
 		probe_otel_free(event->ptr);
@@ -202,9 +211,17 @@ void observe_free(const void *ptr, gfp_t gfp, const void *caller)
 		tell_probes(&event, cache, false, sample);
 }
 
-struct kmem_cache *observe_sampled_cache(unsigned index, size_t size, gfp_t gfp)
+/* Who counts the class' objects: this CPU, where their hits are such that need not be asked; else this thread. */
+static bool is_sample(unsigned index, gfp_t gfp)
 {
-	if (likely(!observe_samples()) || percpu_is_vfork_child() || !trace_sample(size))
+	if (percpu_takes_samples() && percpu_prepare(gfp))
+		return percpu_sample(index);
+	return trace_sample(kmem_caches[index].size);
+}
+
+struct kmem_cache *observe_sampled_cache(unsigned index, gfp_t gfp)
+{
+	if (likely(!observe_samples()) || percpu_is_vfork_child() || !is_sample(index, gfp))
 		return NULL;
 	return kmalloc_cache_of_kind(KMALLOC_SAMPLED, index, gfp);
 }

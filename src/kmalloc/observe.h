@@ -15,6 +15,12 @@ static always_inline bool observed(void)
 	return unlikely(percpu_diverted());
 }
 
+/* Each of them, hits too? Samples alone are among what misses (slab/percpu_sample.c). */
+static always_inline bool observed_each(void)
+{
+	return observed() && !percpu_takes_samples();
+}
+
 /* Somebody listens to probes, or did: divert all calls, or no longer. */
 void observe_probes(void);
 
@@ -38,17 +44,11 @@ void observe_free(const void *ptr, gfp_t gfp, const void *caller);
 bool observe_samples(void);
 /* [observed] Is nobody interested in what is no sample, and nothing else to be done? */
 bool observe_samples_only(void);
-/* [observed] While samples are taken, and nothing else: is an allocation of so many bytes none? */
-static inline bool observe_is_no_sample(size_t size)
-{
-	return percpu_diverted_for_samples() && trace_mode() == TRACE_SAMPLE &&
-	       !trace_wish_is_pending() && !trace_sample_is_due(size);
-}
 
 /*
  * [observed] The cache for an object of the class `index` that a trace is going to tell of; NULL: it is none
  * of those, and its class is its cache.
  */
-struct kmem_cache *observe_sampled_cache(unsigned index, size_t size, gfp_t gfp);
+struct kmem_cache *observe_sampled_cache(unsigned index, gfp_t gfp);
 
 #endif

@@ -139,6 +139,7 @@ static void start_trace(void)
 	trace_control.hit_table = (uintptr_t)percpu.hit;
 	trace_control.hit_free_table = (uintptr_t)percpu.hit_free;
 	trace_control.nr_hit = RSEQ_NR_CPUS;
+	trace_control.split = PERCPU_SPLIT;
 	trace_control.divert = (uintptr_t)&percpu.divert[PERCPU_DIVERT_TRACE];
 	trace_control.caches = (uintptr_t)&kmem_cache_first;
 	trace_control.layout = TRACE_LAYOUT;

@@ -17,12 +17,11 @@
 #include "page/meta.h"
 #include "slab/slab.h"
 
-static void walk_word(struct kmem_cache *cache, const uintptr_t *area,
-		      void (*visit)(struct kmem_cache *, struct slab_sheaf *, unsigned, void *),
-		      void *arg)
+typedef void visit_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, unsigned count,
+			 void *arg);
+
+static void walk_top(struct kmem_cache *cache, void **top, visit_sheaf *visit, void *arg)
 {
-	void **top = (void **)area[PERCPU_MAIN + cache->index];
-	uintptr_t spare = area[PERCPU_SPARE + cache->index];
 	unsigned count = 0;
 	struct slab_sheaf *sheaf;
 
@@ -31,6 +30,15 @@ static void walk_word(struct kmem_cache *cache, const uintptr_t *area,
 	sheaf = (struct slab_sheaf *)((uintptr_t)top[-1 - (ptrdiff_t)count] & ~SHEAF_SENTINEL);
 	if (sheaf)
 		visit(cache, sheaf, count, arg);
+}
+
+static void walk_slot(struct kmem_cache *cache, const uintptr_t *area, visit_sheaf *visit,
+		      void *arg)
+{
+	uintptr_t spare = area[PERCPU_SPARE + cache->index];
+
+	walk_top(cache, (void **)area[PERCPU_MAIN + cache->index], visit, arg);
+	walk_top(cache, (void **)area[PERCPU_TESTED + cache->index], visit, arg);
 	if (spare)
 		visit(cache, (struct slab_sheaf *)(spare & ~SPARE_FULL),
 		      spare & SPARE_FULL ? cache->capacity : 0, arg);
@@ -45,7 +53,7 @@ void percpu_walk(void (*visit)(struct kmem_cache *cache, struct slab_sheaf *shea
 
 		for (unsigned i = 1; area && i < KMEM_CACHE_SHARED; i++)
 			if (kmem_caches[i].size)
-				walk_word(&kmem_caches[i], area, visit, arg);
+				walk_slot(&kmem_caches[i], area, visit, arg);
 	}
 }
 

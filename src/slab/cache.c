@@ -19,6 +19,10 @@
  *  6. if the CPU changed under us:         5. if the CPU changed: back to 1,
  *     spare, or barn, or flush                at last straight to the slab
  *
+ * While samples are taken pops are from another sheaf than main, of objects that were tested (percpu_sample.c): then alloc 2 tries
+ * main first, and takes it as it is; of its objects those that pass go on to 5; the empty one becomes main, if there is
+ * none. When that is over, what is left of such a sheaf comes first at 2.
+ *
  * Where no area can be used (drain, vfork child), for large objects, and for caches
  * without a slot (KMEM_CACHE_SHARED), single objects come straight from the slab and go
  * there. An allocation in a handler
@@ -173,7 +177,7 @@ static bool flush_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_
 	return true;
 }
 
-static cold_path void defer_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf)
+cold_path void kmem_cache_defer_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf)
 {
 	sheaf->next = atomic_load_explicit(&cache->deferred, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak_explicit(&cache->deferred, &sheaf->next, sheaf,
@@ -191,7 +195,7 @@ static void put_full_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, g
 	if (flush_sheaf(cache, sheaf, gfp))
 		put_empty_sheaf(cache, sheaf, gfp);
 	else
-		defer_sheaf(cache, sheaf);
+		kmem_cache_defer_sheaf(cache, sheaf);
 }
 
 void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
@@ -207,7 +211,7 @@ void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
 
 void kmem_cache_flush_deferred(struct kmem_cache *cache)
 {
-	/* pairs with defer_sheaf() */
+	/* pairs with kmem_cache_defer_sheaf() */
 	if (unlikely(atomic_load_explicit(&cache->deferred, memory_order_relaxed)))
 		kmem_cache_flush_list(cache, atomic_exchange_explicit(&cache->deferred, NULL,
 								      memory_order_acquire));
@@ -222,10 +226,41 @@ static void poll(struct kmem_cache *cache, gfp_t gfp)
 	kmem_cache_flush_deferred(cache);
 }
 
-static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, gfp_t gfp)
+/* The sheaf that has this top, one of the cache's: pieces of metadata are aligned to their size. */
+static struct slab_sheaf *sheaf_with_top(const struct kmem_cache *cache, void **top)
 {
-	struct slab_sheaf *sheaf = percpu_take_spare(cache->index, true, gfp);
+	size_t bytes = meta_piece_bytes(sheaf_bytes(cache->capacity));
+	struct slab_sheaf *sheaf = (struct slab_sheaf *)((uintptr_t)top & ~(bytes - 1));
 
+	sheaf->top = top;
+	return sheaf;
+}
+
+/* Are objects of the cache ever samples? */
+static bool is_sampled(const struct kmem_cache *cache)
+{
+	return !(cache->flags & KMEM_CACHE_CREATED);
+}
+
+/* The CPU's own other one, which pops are not from: freed objects while samples are taken; tested ones, that were left, else. */
+static struct slab_sheaf *get_other_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp)
+{
+	size_t other = from == PERCPU_TESTED ? PERCPU_MAIN : PERCPU_TESTED;
+	void **top = percpu_take_sheaf(other + cache->index, gfp);
+	struct slab_sheaf *sheaf = top ? sheaf_with_top(cache, top) : NULL;
+
+	if (sheaf && other == PERCPU_TESTED && is_sampled(cache))
+		percpu_untest(cache->index, sheaf_count(sheaf));
+	return sheaf;
+}
+
+static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp)
+{
+	struct slab_sheaf *sheaf = get_other_sheaf(cache, from, gfp);
+
+	if (sheaf)
+		return sheaf;
+	sheaf = percpu_take_spare(cache->index, true, gfp);
 	if (sheaf) {
 		sheaf->top = &sheaf->slots[cache->capacity + 1];
 		return sheaf;
@@ -247,38 +282,122 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
 	return NULL;
 }
 
+/* A sheaf that pops can't be from now: where the CPU's frees go, if there is none, so that the next miss finds it. */
+static void put_back(struct kmem_cache *cache, struct slab_sheaf *sheaf, size_t from, gfp_t gfp)
+{
+	if (from == PERCPU_TESTED && percpu_put_sheaf(PERCPU_MAIN + cache->index, sheaf, gfp))
+		return;
+	if (sheaf_empty(sheaf))
+		put_empty_sheaf(cache, sheaf, gfp);
+	else
+		put_full_sheaf(cache, sheaf, gfp);
+}
+
+/*
+ * While samples are taken: of a sheaf that we own, one with those of its objects that are none. The others, if there are any, are
+ * put back. NULL: there is no such object, or no sheaf for them.
+ */
+static struct slab_sheaf *test_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, gfp_t gfp)
+{
+	unsigned n = sheaf_count(sheaf), passing = n ? percpu_test(cache->index, n) : 0;
+	struct slab_sheaf *tested = NULL;
+
+	if (likely(n && passing == n))
+		return sheaf;
+	if (passing)
+		tested = get_empty_sheaf(cache, gfp);
+	if (tested) {
+		sheaf->top -= passing;
+		memcpy(tested->top, sheaf->top, passing * sizeof(void *));
+		tested->top += passing;
+	} else if (passing) {
+		percpu_untest(cache->index, passing);
+	}
+	put_back(cache, sheaf, PERCPU_TESTED, gfp);
+	return tested;
+}
+
+/* The sheaf that an allocation took its object of becomes the one that pops are from. */
+static void put_popped_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, size_t from,
+			     gfp_t gfp)
+{
+	struct slab_sheaf *old;
+
+	if (from == PERCPU_TESTED && is_sampled(cache)) {
+		sheaf = test_sheaf(cache, sheaf, gfp);
+		if (!sheaf)
+			return;
+	}
+	if (likely(percpu_replace_empty(from + cache->index, sheaf, &old, gfp))) {
+		if (old)
+			put_back(cache, old, from, gfp);
+		return;
+	}
+	if (from == PERCPU_TESTED && is_sampled(cache))
+		percpu_untest(cache->index, sheaf_count(sheaf));
+	put_back(cache, sheaf, from, gfp);
+}
+
+void *kmem_cache_alloc_tested(struct kmem_cache *cache)
+{
+	void **top = percpu_take_sheaf(PERCPU_MAIN + cache->index, GFP_NOWAIT);
+	struct slab_sheaf *sheaf, *old;
+	void *object;
+	unsigned n;
+
+	if (unlikely(!top))
+		return NULL;
+	sheaf = sheaf_with_top(cache, top);
+	n = sheaf_count(sheaf);
+	if (unlikely(!percpu_test_all(cache->index, n))) {
+		put_back(cache, sheaf, PERCPU_TESTED, GFP_NOWAIT);
+		return NULL;
+	}
+	object = *--sheaf->top;
+	if (likely(percpu_replace_empty(PERCPU_TESTED + cache->index, sheaf, &old, GFP_NOWAIT))) {
+		if (likely(old))
+			put_back(cache, old, PERCPU_TESTED, GFP_NOWAIT);
+	} else {
+		percpu_untest(cache->index, n - 1);
+		put_back(cache, sheaf, PERCPU_TESTED, GFP_NOWAIT);
+	}
+	return object;
+}
+
+/* 2 to 6. */
+static cold_path void *alloc_from_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp,
+					bool *zeroed)
+{
+	struct slab_sheaf *sheaf;
+	void *object;
+
+	poll(cache, gfp);
+	sheaf = get_full_sheaf(cache, from, gfp);
+	if (!sheaf && cache->batch > 1)
+		sheaf = get_refilled_sheaf(cache, gfp);
+	if (!sheaf)
+		return slab_alloc_one(cache, gfp, zeroed);
+	debug_valid(sheaf_shape_is_valid(cache, sheaf));
+	/* before anybody else may have the sheaf */
+	object = *--sheaf->top;
+	put_popped_sheaf(cache, sheaf, from, gfp);
+	return object;
+}
+
 void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed)
 {
-	bool fresh = false;
+	size_t from;
 	void *object;
 
 	*zeroed = false;
 	if (!kmem_cache_has_slot(cache) || !percpu_prepare(gfp))
 		return slab_alloc_one(cache, gfp, zeroed);
-	if (percpu_pop_slow(cache->index, &object, gfp))
-		return object;
-	poll(cache, gfp);
-
-	struct slab_sheaf *sheaf = get_full_sheaf(cache, gfp);
-
-	if (!sheaf && cache->batch > 1)
-		sheaf = get_refilled_sheaf(cache, gfp);
-	if (!sheaf) {
-		object = slab_alloc_one(cache, gfp, &fresh);
-		*zeroed = fresh;
-		return object;
-	}
-	debug_valid(sheaf_shape_is_valid(cache, sheaf));
-	object = *--sheaf->top;
-
-	struct slab_sheaf *old;
-
-	if (percpu_replace_empty(cache->index, sheaf, &old, gfp))
-		put_empty_sheaf(cache, old, gfp);
-	else if (sheaf_empty(sheaf))
-		put_empty_sheaf(cache, sheaf, gfp);
-	else
-		put_full_sheaf(cache, sheaf, gfp);
+	from = percpu_takes_samples() ? PERCPU_TESTED : PERCPU_MAIN;
+	if (!percpu_pop_slow(from + cache->index, &object, gfp))
+		return alloc_from_sheaf(cache, from, gfp, zeroed);
+	/* it was tested, and so was the one that this call is for */
+	if (from == PERCPU_TESTED && is_sampled(cache))
+		percpu_untest(cache->index, 1);
 	return object;
 }
 
@@ -329,10 +448,15 @@ void kmem_cache_drain_all(void)
 
 void kmem_cache_drain_this_cpu(struct kmem_cache *cache)
 {
-	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL);
+	struct slab_sheaf *spare = percpu_take_spare(cache->index, true, GFP_KERNEL), *tested;
 	void *batch[SHEAF_CAPACITY_MAX];
 	unsigned n = 0;
 
+	tested = get_other_sheaf(cache, PERCPU_MAIN, GFP_KERNEL);
+	if (tested) {
+		tested->next = NULL;
+		kmem_cache_flush_list(cache, tested);
+	}
 	if (spare) {
 		spare->top = &spare->slots[cache->capacity + 1];
 		spare->next = NULL;

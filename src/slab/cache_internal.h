@@ -26,7 +26,9 @@ void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list);
  */
 void kmem_cache_drain_this_cpu(struct kmem_cache *cache);
 
-/* The same of those that nobody could take when they came. May block. */
+/* A sheaf that nobody has a place for waits for who may block. Any context. */
+void kmem_cache_defer_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf);
+/* Flush those. May block. */
 void kmem_cache_flush_deferred(struct kmem_cache *cache);
 
 #endif

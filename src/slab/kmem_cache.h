@@ -189,6 +189,11 @@ void kmem_cache_drain(struct kmem_cache *cache);
  * free: false when gfp forbids to wait and nothing could take the object.
  */
 void *kmem_cache_alloc_slow(struct kmem_cache *cache, gfp_t gfp, bool *zeroed);
+/*
+ * [percpu_hits_are_tested()] The short way of a miss of a kmalloc class, any context: an object of what was freed on this CPU, if
+ * neither it nor what lies there with it is a sample. NULL: it is to take the long one.
+ */
+void *kmem_cache_alloc_tested(struct kmem_cache *cache);
 bool kmem_cache_free_slow(struct kmem_cache *cache, void *object, gfp_t gfp);
 /*
  * Put off the free of an object of a cache that was created, without a lock and without

@@ -7,7 +7,7 @@
  * Here each step is one rseq critical section that commits one word, and
  * multi-word changes are sequences of steps by a thread that owns the sheaf it
  * is moving. A step that finds the CPU changed simply works on the new CPU.
- * The steps are in percpu_step.c; percpu_drain.c takes the sheaves of all CPUs away.
+ * The steps are in percpu_step.c; percpu_drain.c takes the sheaves of all CPUs away; percpu_sample.c is for samples.
  *
  * Modes, chosen once at start-up:
  *   mm_cid   index by the kernel's concurrency id: dense, as many areas as
@@ -80,6 +80,8 @@ static void area_init(uintptr_t *area)
 {
 	for (size_t slot = 0; slot < KMEM_CACHES_MAX; slot++) {
 		area[PERCPU_MAIN + slot] = (uintptr_t)&percpu_zero_sheaf[1];
+		area[PERCPU_TESTED + slot] = (uintptr_t)&percpu_zero_sheaf[1];
+		area[PERCPU_COUNTDOWN + slot] = 0;
 		/* percpu_take_spare() looks before it has the area */
 		__atomic_store_n(&area[PERCPU_SPARE + slot], 0, __ATOMIC_RELAXED);
 	}
@@ -168,25 +170,42 @@ void percpu_withdraw(unsigned index)
 	__atomic_store_n(&percpu.hit_free[index], 0, __ATOMIC_SEQ_CST);
 }
 
+/* What the entries of the area at `offset` are to be. 0: nothing is a hit. */
+static uintptr_t wanted_hit(uintptr_t offset)
+{
+	if (likely(!percpu_diverted()))
+		return offset;
+	return percpu_takes_samples() && percpu_session_is_begun(area_at(offset)) ?
+		       offset + PERCPU_SPLIT :
+		       0;
+}
+
+static uintptr_t wanted_hit_free(uintptr_t offset)
+{
+	return percpu_frees_diverted() ? 0 : offset;
+}
+
+/* As somebody from outside writes it: first what is wanted, then the entries. So what was wanted is looked at again. */
+static void publish_entry(uintptr_t *entry, uintptr_t (*wanted)(uintptr_t), uintptr_t offset)
+{
+	uintptr_t value = wanted(offset);
+
+	__atomic_store_n(entry, value, __ATOMIC_SEQ_CST);
+	if (value != wanted(offset))
+		__atomic_store_n(entry, 0, __ATOMIC_SEQ_CST);
+}
+
 /* Let the hit path use an index's area, unless somebody has reason against. */
 void percpu_publish_locked(unsigned index)
 {
 	lock_assert_held(&percpu_lock);
-	if (percpu_chosen_mode == PERCPU_LOCKED || percpu_frees_diverted())
+	if (percpu_chosen_mode == PERCPU_LOCKED)
 		return;
 	atomic_store(&publishing, true);
 	/* pairs with percpu_vfork_child(): it counts, then looks at publishing */
 	if (!atomic_load(&holds[index])) {
-		__atomic_store_n(&percpu.hit_free[index], percpu_area_offsets[index],
-				 __ATOMIC_SEQ_CST);
-		if (!percpu_diverted())
-			__atomic_store_n(&percpu.hit[index], percpu_area_offsets[index],
-					 __ATOMIC_SEQ_CST);
-		/* a reader that came in between wrote first that, then the tables */
-		if (percpu_frees_diverted())
-			percpu_withdraw(index);
-		else if (percpu_diverted())
-			__atomic_store_n(&percpu.hit[index], 0, __ATOMIC_SEQ_CST);
+		publish_entry(&percpu.hit_free[index], wanted_hit_free, percpu_area_offsets[index]);
+		publish_entry(&percpu.hit[index], wanted_hit, percpu_area_offsets[index]);
 	}
 	atomic_store(&publishing, false);
 }
@@ -206,6 +225,8 @@ static bool populate_locked(unsigned index, gfp_t gfp)
 		__atomic_store_n(&percpu.backing[index], percpu_area_offsets[index],
 				 __ATOMIC_RELEASE);
 	}
+	if (percpu_takes_samples() && !percpu_begin_session_locked(index))
+		return false;
 	percpu_publish_locked(index);
 	return true;
 }
@@ -222,29 +243,31 @@ static cold_path bool percpu_prepare_slow(unsigned index, gfp_t gfp)
 	return ready;
 }
 
-/* Is there nothing to publish, on purpose? */
-static bool is_diverted(unsigned index)
+/* Is there nothing to be done to the area at `offset` and its entries? A reader from outside writes these one after the other. */
+static __attribute__((noinline)) bool is_ready(unsigned index, uintptr_t offset)
 {
-	return percpu_frees_diverted() ||
-	       (percpu_diverted() && __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED));
+	bool published = __atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED) ==
+				 wanted_hit(offset) &&
+			 __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED) ==
+				 wanted_hit_free(offset);
+
+	if (unlikely(!published) && !atomic_load_explicit(&holds[index], memory_order_relaxed))
+		return false;
+	return !percpu_takes_samples() || percpu_session_is_begun(area_at(offset));
 }
 
 bool percpu_prepare(gfp_t gfp)
 {
 	unsigned index;
+	uintptr_t offset;
 
 	if (unlikely(percpu_vfork_depth))
 		return false;
 	index = current_index();
 	if (unlikely(index >= RSEQ_NR_CPUS))
 		return false;
-	/* both: a reader from outside writes them one after the other */
-	if (likely(__atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED) &&
-		   __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED)))
-		return true;
-	if (__atomic_load_n(&percpu.backing[index], __ATOMIC_RELAXED) &&
-	    (percpu_chosen_mode == PERCPU_LOCKED || is_diverted(index) ||
-	     atomic_load_explicit(&holds[index], memory_order_relaxed)))
+	offset = __atomic_load_n(&percpu.backing[index], __ATOMIC_ACQUIRE);
+	if (likely(offset && (percpu_chosen_mode == PERCPU_LOCKED || is_ready(index, offset))))
 		return true;
 	return percpu_prepare_slow(index, gfp);
 }

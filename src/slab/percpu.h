@@ -4,15 +4,19 @@
  *
  * An area is an array of words. For cache `slot`: word PERCPU_MAIN + slot is
  * the top of its main sheaf; word PERCPU_SPARE + slot its spare sheaf: 0, or
- * the address of an empty sheaf, or that of a full one | SPARE_FULL.
+ * the address of an empty sheaf, or that of a full one | SPARE_FULL. While samples are taken objects are popped
+ * from another sheaf than they are pushed to: word PERCPU_TESTED + slot is its top, and PERCPU_COUNTDOWN + slot the count
+ * to the next sample (percpu_sample.c).
  *
- * Slot 0 belongs to no cache: both its words stay as they are in the empty area,
- * so a pop and a push there always miss.
+ * Slot 0 belongs to no cache: its words stay as they are in the empty area,
+ * so a pop and a push there always miss. (That of the count is another one: PERCPU_SESSION.)
  *
  * Three tables say where each CPU's area is (see arch/.../rseq.h):
  *   hit      used by the hit path of allocations alone. Entry 0 sends all of
  *            these on that CPU to the slow path: not populated, being drained,
  *            held by a vfork child, or diverted on purpose (statistics, tracing).
+ *            Where samples are taken it leads PERCPU_TESTED words further, so that
+ *            the same instructions pop from there.
  *   hit_free the same for frees, which are let be where samples are taken: an
  *            object that is one has a cache without sheaves.
  *   backing  used by the slow path. Entry 0 only where there is no area, or
@@ -25,12 +29,17 @@
 #include "lib/compiler.h"
 #include "lib/gfp.h"
 #include "slab/sheaf.h"
-#include "trace/format.h"
+#include "trace/trace.h"
 
 #define KMEM_CACHES_MAX 128
 #define PERCPU_MAIN 0
 #define PERCPU_SPARE KMEM_CACHES_MAX
-#define PERCPU_WORDS (2 * KMEM_CACHES_MAX)
+#define PERCPU_TESTED (2 * KMEM_CACHES_MAX)
+#define PERCPU_COUNTDOWN (3 * KMEM_CACHES_MAX)
+#define PERCPU_SESSION PERCPU_COUNTDOWN /* which samples the tested sheaves are for; 0: none */
+#define PERCPU_WORDS (4 * KMEM_CACHES_MAX)
+#define PERCPU_SPLIT                                                                               \
+	(PERCPU_TESTED * sizeof(uintptr_t)) /* from an entry of `hit_free` to that of `hit` */
 #define SPARE_FULL 1UL
 
 struct percpu {
@@ -74,15 +83,19 @@ static always_inline bool percpu_push(size_t slot, void *object)
  * return false when the condition does not hold, and when the area can't be
  * used now (drained, not populated, vfork child, area lock busy and gfp
  * forbids to wait).
+ *
+ * `word` is PERCPU_MAIN or PERCPU_TESTED + slot.
  */
-bool percpu_pop_slow(size_t slot, void **object, gfp_t gfp);
+bool percpu_pop_slow(size_t word, void **object, gfp_t gfp);
 bool percpu_push_slow(size_t slot, void *object, gfp_t gfp);
-/* A pop that would have been a hit, were hits not diverted. False: a miss; or it is not to be had so quickly. */
-bool percpu_pop_diverted(size_t slot, void **object);
-/* Make `sheaf` the main one if the main one is empty (full); *old is that, or NULL. */
-bool percpu_replace_empty(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old,
+/* Put `sheaf` there if the one that is there is empty (full); *old is that, or NULL. */
+bool percpu_replace_empty(size_t word, struct slab_sheaf *sheaf, struct slab_sheaf **old,
 			  gfp_t gfp);
 bool percpu_replace_full(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old, gfp_t gfp);
+/* Take the sheaf that is there, unless it is empty: its top. NULL: it is, or there is none. Not for MAIN in locked mode. */
+void **percpu_take_sheaf(size_t word, gfp_t gfp);
+/* Put `sheaf` there if there is none. */
+bool percpu_put_sheaf(size_t word, struct slab_sheaf *sheaf, gfp_t gfp);
 /* Take the spare sheaf if there is one, and it is full (empty). NULL: no such. */
 struct slab_sheaf *percpu_take_spare(size_t slot, bool full, gfp_t gfp);
 /* Make it the spare sheaf if there is none. */
@@ -127,10 +140,10 @@ enum percpu_diverter {
 	PERCPU_DIVERT_PROBE, /* somebody listens to a probe */
 };
 
-/* Which: entries of `hit`, or of `hit_free` as well, stay 0. */
+/* Which: entries of `hit` lead to tested objects or stay 0; or they, and those of `hit_free`, stay 0. */
 enum percpu_diversion {
 	PERCPU_DIVERT_NOTHING = 0,
-	PERCPU_DIVERT_ALLOCS = TRACE_DIVERT_ALLOCS,
+	PERCPU_DIVERT_SAMPLES = TRACE_DIVERT_SAMPLES,
 	PERCPU_DIVERT_ALL = TRACE_DIVERT_ALL,
 };
 
@@ -147,14 +160,14 @@ static inline bool percpu_diverted(void)
 static inline bool percpu_frees_diverted(void)
 {
 	return __atomic_load_n(&percpu.diverted, __ATOMIC_SEQ_CST) &
-	       0x01010101U * (TRACE_DIVERT_ALL & ~TRACE_DIVERT_ALLOCS);
+	       0x01010101U * (TRACE_DIVERT_ALL & ~TRACE_DIVERT_SAMPLES);
 }
 
 /* Are they by tracing alone, which takes samples? */
 static inline bool percpu_diverted_for_samples(void)
 {
-	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) ==
-	       (uint32_t)PERCPU_DIVERT_ALLOCS << (8 * PERCPU_DIVERT_TRACE);
+	return __atomic_load_n(&percpu.diverted, __ATOMIC_SEQ_CST) ==
+	       (uint32_t)PERCPU_DIVERT_SAMPLES << (8 * PERCPU_DIVERT_TRACE);
 }
 
 /* Are all calls by tracing alone, which wants every one? */
@@ -163,6 +176,38 @@ static inline bool percpu_diverted_for_all(void)
 	return __atomic_load_n(&percpu.diverted, __ATOMIC_RELAXED) ==
 	       (uint32_t)PERCPU_DIVERT_ALL << (8 * PERCPU_DIVERT_TRACE);
 }
+
+/* Are hits from among tested objects? In locked mode nothing is a hit, and each call is asked. */
+static inline bool percpu_takes_samples(void)
+{
+	return unlikely(percpu_diverted_for_samples()) && trace_mode() == TRACE_SAMPLE &&
+	       !trace_wish_is_pending() && percpu_mode() != PERCPU_LOCKED;
+}
+
+/* And on this CPU, as far as a hint goes? */
+static inline bool percpu_hits_are_tested(void)
+{
+	uint32_t index;
+
+	if (!percpu_takes_samples())
+		return false;
+	index = rseq_index();
+	return index < RSEQ_NR_CPUS &&
+	       __atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED) ==
+		       __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED) + PERCPU_SPLIT;
+}
+
+/*
+ * [percpu_takes_samples(), percpu_prepare()] Is the next object of the kmalloc class `slot` that is allocated a
+ * sample? Counts it.
+ */
+bool percpu_sample(size_t slot);
+/* Of the next n: how many are there before one that is? These are counted, and known to be none. */
+unsigned percpu_test(size_t slot, unsigned n);
+/* Are the next n all none, and is that known? Then these are counted. */
+bool percpu_test_all(size_t slot, unsigned n);
+/* As many that were counted were not allocated, or are to be counted again. */
+void percpu_untest(size_t slot, unsigned n);
 
 /* Is this a child of vfork, which must not touch what belongs to a CPU? */
 bool percpu_is_vfork_child(void);

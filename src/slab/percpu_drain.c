@@ -31,26 +31,32 @@ static void list_sheaf(struct slab_sheaf **list, struct slab_sheaf *sheaf)
 	*list = sheaf;
 }
 
+/* The words are stored whole, as percpu_look() does before it has the area. */
+static void empty_word(uintptr_t *word, struct slab_sheaf **list)
+{
+	void **top = (void **)*word;
+	struct slab_sheaf *sheaf = sheaf_of_top(top);
+
+	if (!sheaf)
+		return;
+	sheaf->top = top;
+	list_sheaf(list, sheaf);
+	__atomic_store_n(word, (uintptr_t)&percpu_zero_sheaf[1], __ATOMIC_RELAXED);
+}
+
 /* Take a slot's sheaves out of an area in which nobody else can reach them. */
 static void empty_slot(uintptr_t *area, size_t slot, struct slab_sheaf **list)
 {
-	void **top = (void **)area[PERCPU_MAIN + slot];
-	void **bottom = top - 1;
 	uintptr_t spare = area[PERCPU_SPARE + slot];
-	struct slab_sheaf *sheaf;
 
-	while (!sheaf_is_sentinel(*bottom))
-		bottom--;
-	sheaf = sheaf_of_sentinel((uintptr_t)*bottom);
-	if (sheaf) {
-		sheaf->top = top;
-		list_sheaf(list, sheaf);
-	}
+	empty_word(&area[PERCPU_MAIN + slot], list);
+	empty_word(&area[PERCPU_TESTED + slot], list);
 	if (spare)
 		list_sheaf(list, (struct slab_sheaf *)(spare & ~SPARE_FULL));
-	area[PERCPU_MAIN + slot] = (uintptr_t)&percpu_zero_sheaf[1];
-	/* percpu_take_spare() looks before it has the area */
 	__atomic_store_n(&area[PERCPU_SPARE + slot], 0, __ATOMIC_RELAXED);
+	/* tested objects go, which are no samples; so when the next one comes must be forgotten too */
+	if (slot)
+		__atomic_store_n(&area[PERCPU_COUNTDOWN + slot], 0, __ATOMIC_RELAXED);
 }
 
 static void empty_area(uintptr_t *area, struct slab_sheaf *lists[KMEM_CACHES_MAX])

@@ -50,6 +50,36 @@ static inline struct slab_sheaf *sheaf_of_sentinel(uintptr_t sentinel)
 	return (struct slab_sheaf *)(sentinel & ~SHEAF_SENTINEL);
 }
 
+/* Make a compare-and-store on this CPU's area. */
+bool percpu_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, gfp_t gfp);
+/* A word of this CPU's area, or of that where we were: a hint. False: there is no area. */
+static inline bool percpu_look(size_t word, uintptr_t *value)
+{
+	unsigned index = current_index();
+	uintptr_t offset;
+
+	if (index >= RSEQ_NR_CPUS)
+		return false;
+	offset = __atomic_load_n(&percpu.backing[index], __ATOMIC_ACQUIRE);
+	*value = __atomic_load_n(&area_at(offset)[word], __ATOMIC_RELAXED);
+	return true;
+}
+
+/* The sheaf that has this top. */
+static inline struct slab_sheaf *sheaf_of_top(void **top)
+{
+	void **bottom = top - 1;
+
+	while (!sheaf_is_sentinel(*bottom))
+		bottom--;
+	return sheaf_of_sentinel((uintptr_t)*bottom);
+}
+
+/* Are the area's tested objects tested for the samples that are taken now? */
+bool percpu_session_is_begun(const uintptr_t *area);
+/* [percpu_lock] They are from now on. False: it is another thread's turn, or it has moved to another CPU. */
+bool percpu_begin_session_locked(unsigned index);
+
 /* [percpu_lock] Let the hit path use an index's area, unless somebody has reason against. */
 void percpu_publish_locked(unsigned index);
 /* Keep it off the area. */

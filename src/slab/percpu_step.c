@@ -29,7 +29,7 @@ static uintptr_t *area_lock(unsigned *index, gfp_t gfp)
 	return NULL;
 }
 
-static bool locked_pop(size_t slot, void **object, gfp_t gfp)
+static bool locked_pop(size_t word, void **object, gfp_t gfp)
 {
 	unsigned index;
 	uintptr_t *area = area_lock(&index, gfp);
@@ -37,12 +37,12 @@ static bool locked_pop(size_t slot, void **object, gfp_t gfp)
 	if (!area)
 		return false;
 
-	void **top = (void **)area[PERCPU_MAIN + slot];
+	void **top = (void **)area[word];
 	bool found = !sheaf_is_sentinel(top[-1]);
 
 	if (found) {
 		*object = top[-1];
-		area[PERCPU_MAIN + slot] = (uintptr_t)(top - 1);
+		area[word] = (uintptr_t)(top - 1);
 	}
 	lock_release(&percpu_area_locks[index]);
 	return found;
@@ -67,20 +67,20 @@ static bool locked_push(size_t slot, void *object, gfp_t gfp)
 	return room;
 }
 
-/* `at` is -1 to ask whether the main sheaf is empty, 0 whether it is full. */
-static bool locked_replace(size_t slot, int at, uintptr_t top, uintptr_t *sentinel, gfp_t gfp)
+/* `at` is -1 to ask whether the sheaf is empty, 0 whether it is full. */
+static bool locked_replace(size_t word, int at, uintptr_t top, uintptr_t *sentinel, gfp_t gfp)
 {
 	unsigned index;
 	uintptr_t *area = area_lock(&index, gfp);
 
 	if (!area)
 		return false;
-	*sentinel = (uintptr_t)((void **)area[PERCPU_MAIN + slot])[at];
+	*sentinel = (uintptr_t)((void **)area[word])[at];
 
 	bool due = *sentinel & SHEAF_SENTINEL;
 
 	if (due)
-		area[PERCPU_MAIN + slot] = top;
+		area[word] = top;
 	lock_release(&percpu_area_locks[index]);
 	return due;
 }
@@ -103,19 +103,13 @@ static bool locked_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, g
 
 #define BACKING &percpu, offsetof(struct percpu, backing)
 
-bool percpu_pop_slow(size_t slot, void **object, gfp_t gfp)
+bool percpu_pop_slow(size_t word, void **object, gfp_t gfp)
 {
 	if (unlikely(percpu_vfork_depth))
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
-		return locked_pop(slot, object, gfp);
-	return rseq_pop(BACKING, slot, object);
-}
-
-bool percpu_pop_diverted(size_t slot, void **object)
-{
-	return likely(!percpu_vfork_depth && percpu_chosen_mode != PERCPU_LOCKED) &&
-	       rseq_pop(BACKING, slot, object);
+		return locked_pop(word, object, gfp);
+	return rseq_pop(BACKING, word, object);
 }
 
 bool percpu_push_slow(size_t slot, void *object, gfp_t gfp)
@@ -127,7 +121,7 @@ bool percpu_push_slow(size_t slot, void *object, gfp_t gfp)
 	return rseq_push(BACKING, slot, object);
 }
 
-bool percpu_replace_empty(size_t slot, struct slab_sheaf *sheaf, struct slab_sheaf **old, gfp_t gfp)
+bool percpu_replace_empty(size_t word, struct slab_sheaf *sheaf, struct slab_sheaf **old, gfp_t gfp)
 {
 	uintptr_t sentinel;
 	bool done;
@@ -135,10 +129,9 @@ bool percpu_replace_empty(size_t slot, struct slab_sheaf *sheaf, struct slab_she
 	if (unlikely(percpu_vfork_depth))
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
-		done = locked_replace(slot, -1, (uintptr_t)sheaf->top, &sentinel, gfp);
+		done = locked_replace(word, -1, (uintptr_t)sheaf->top, &sentinel, gfp);
 	else
-		done = rseq_replace_empty(BACKING, PERCPU_MAIN + slot, (uintptr_t)sheaf->top,
-					  &sentinel);
+		done = rseq_replace_empty(BACKING, word, (uintptr_t)sheaf->top, &sentinel);
 	if (!done)
 		return false;
 	*old = sheaf_of_sentinel(sentinel);
@@ -155,7 +148,7 @@ bool percpu_replace_full(size_t slot, struct slab_sheaf *sheaf, struct slab_shea
 	if (unlikely(percpu_vfork_depth))
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
-		done = locked_replace(slot, 0, (uintptr_t)sheaf->top, &sentinel, gfp);
+		done = locked_replace(PERCPU_MAIN + slot, 0, (uintptr_t)sheaf->top, &sentinel, gfp);
 	else
 		done = rseq_replace_full(BACKING, PERCPU_MAIN + slot, (uintptr_t)sheaf->top,
 					 &sentinel);
@@ -165,7 +158,7 @@ bool percpu_replace_full(size_t slot, struct slab_sheaf *sheaf, struct slab_shea
 	return true;
 }
 
-static bool percpu_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, gfp_t gfp)
+bool percpu_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, gfp_t gfp)
 {
 	if (unlikely(percpu_vfork_depth))
 		return false;
@@ -174,17 +167,33 @@ static bool percpu_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, g
 	return rseq_cmpxchg(BACKING, word, expected, desired);
 }
 
+/* Those that follow look first, which is a hint; the compare decides, on whatever CPU we are by then. */
+
+void **percpu_take_sheaf(size_t word, gfp_t gfp)
+{
+	uintptr_t value;
+	void **top;
+
+	if (!percpu_look(word, &value))
+		return NULL;
+	/* a sheaf that is another's by now, or was freed, reads as one */
+	top = (void **)value;
+	if (sheaf_is_sentinel(__atomic_load_n(&top[-1], __ATOMIC_RELAXED)))
+		return NULL;
+	return percpu_cmpxchg(word, value, (uintptr_t)&percpu_zero_sheaf[1], gfp) ? top : NULL;
+}
+
+bool percpu_put_sheaf(size_t word, struct slab_sheaf *sheaf, gfp_t gfp)
+{
+	return percpu_cmpxchg(word, (uintptr_t)&percpu_zero_sheaf[1], (uintptr_t)sheaf->top, gfp);
+}
+
 struct slab_sheaf *percpu_take_spare(size_t slot, bool full, gfp_t gfp)
 {
-	unsigned index = current_index();
-	uintptr_t offset;
 	uintptr_t spare;
 
-	if (index >= RSEQ_NR_CPUS)
+	if (!percpu_look(PERCPU_SPARE + slot, &spare))
 		return NULL;
-	offset = __atomic_load_n(&percpu.backing[index], __ATOMIC_ACQUIRE);
-	/* a hint; the compare below decides, on whatever CPU we are by then */
-	spare = __atomic_load_n(&area_at(offset)[PERCPU_SPARE + slot], __ATOMIC_RELAXED);
 	if (!spare || (spare & SPARE_FULL) != (full ? SPARE_FULL : 0))
 		return NULL;
 	if (!percpu_cmpxchg(PERCPU_SPARE + slot, spare, 0, gfp))

@@ -321,40 +321,44 @@ bool kmem_cache_is_valid(const struct kmem_cache *cache)
 	return true;
 }
 
-static bool main_is_valid(const struct kmem_cache *cache, void **top)
+/* The sheaf that an area has at a word: `kind` is main, or tested. */
+static bool top_is_valid(const struct kmem_cache *cache, uintptr_t word, const char *kind)
 {
+	void **top = (void **)word;
 	unsigned count = 0;
 	struct slab_sheaf *sheaf;
 
+	if (!word || word % sizeof(void *))
+		return invalid("%s: %s sheaf: top %p", cache->name, kind, (void *)top);
 	while (count <= cache->capacity && !sheaf_is_sentinel(top[-1 - (ptrdiff_t)count]))
 		count++;
 	if (count > cache->capacity)
-		return invalid("%s: main sheaf: no sentinel below top %p", cache->name,
+		return invalid("%s: %s sheaf: no sentinel below top %p", cache->name, kind,
 			       (void *)top);
 	sheaf = (struct slab_sheaf *)((uintptr_t)top[-1 - (ptrdiff_t)count] & ~SHEAF_SENTINEL);
 	if (!sheaf && (count || !sheaf_is_sentinel(*top)))
-		return invalid("%s: main sheaf: %u objects in the empty one", cache->name, count);
+		return invalid("%s: %s sheaf: %u objects in the empty one", cache->name, kind,
+			       count);
 	if (!sheaf)
 		return true;
 	if (&sheaf->slots[1 + count] != top)
-		return invalid("%s: main sheaf %p: top %p, and %u objects", cache->name,
+		return invalid("%s: %s sheaf %p: top %p, and %u objects", cache->name, kind,
 			       (void *)sheaf, (void *)top, count);
 	return sentinels_are_valid(cache, sheaf) && objects_are_valid(cache, sheaf, count);
 }
 
 bool percpu_area_is_valid(const uintptr_t *area)
 {
-	if (area[PERCPU_MAIN] != percpu.empty[PERCPU_MAIN] || area[PERCPU_SPARE])
+	if (area[PERCPU_MAIN] != percpu.empty[PERCPU_MAIN] || area[PERCPU_SPARE] ||
+	    area[PERCPU_TESTED] != percpu.empty[PERCPU_TESTED])
 		return invalid("area %p: slot 0 is in use", (const void *)area);
 	for (unsigned i = 1; i < KMEM_CACHE_SHARED; i++) {
 		const struct kmem_cache *cache = &kmem_caches[i];
 		uintptr_t spare = area[PERCPU_SPARE + i];
 		const struct slab_sheaf *sheaf = (struct slab_sheaf *)(spare & ~SPARE_FULL);
 
-		if (!area[PERCPU_MAIN + i] || area[PERCPU_MAIN + i] % sizeof(void *))
-			return invalid("%s: main sheaf: top %p", cache->name,
-				       (void *)area[PERCPU_MAIN + i]);
-		if (!main_is_valid(cache, (void **)area[PERCPU_MAIN + i]))
+		if (!top_is_valid(cache, area[PERCPU_MAIN + i], "main") ||
+		    !top_is_valid(cache, area[PERCPU_TESTED + i], "tested"))
 			return false;
 		if (sheaf && !sentinels_are_valid(cache, sheaf))
 			return false;
@@ -364,10 +368,18 @@ bool percpu_area_is_valid(const uintptr_t *area)
 	return true;
 }
 
+/* What each word of the area of none is. */
+static uintptr_t empty_word(size_t word)
+{
+	bool top = word < PERCPU_SPARE || (word >= PERCPU_TESTED && word < PERCPU_COUNTDOWN);
+
+	return top ? percpu.empty[PERCPU_MAIN] : 0;
+}
+
 bool percpu_is_valid(void)
 {
 	for (size_t word = 0; word < PERCPU_WORDS; word++)
-		if (percpu.empty[word] != (word < PERCPU_SPARE ? percpu.empty[PERCPU_MAIN] : 0))
+		if (percpu.empty[word] != empty_word(word))
 			return invalid("area of none: word %zu is %lx", word, percpu.empty[word]);
 	for (unsigned index = 0; index < percpu_nr_areas(); index++)
 		if (percpu_area(index) && !percpu_area_is_valid(percpu_area(index)))

@@ -21,8 +21,8 @@
  *
  * The reader's steps: 0. `beat`, and again while it reads, at least once in TRACE_SILENT_MS / 2; 1. the wishes; 2. the byte
  * at `divert`; 3. 0 into each entry of hit_table, and again while it reads, since a thread that was about to use one may
- * have written it back; 4. generation. In this order: whoever sees the
- * generation may clear `divert`. To end: 1. mode off; 2. it takes what is left; 3. the same with want_mode off: the next call gives
+ * have written it back: for samples where it is not more than that of hit_free_table; 4. generation. In this order: whoever sees the
+ * generation may clear `divert`. 5. For samples 3 once more, all of them: an entry may be of the samples of another reader. To end: 1. mode off; 2. it takes what is left; 3. the same with want_mode off: the next call gives
  * the rings' pages back and clears `divert`, and CPUs find back by themselves.
  *
  * A process that waits for its reader rings the bell before: it wakes a futex that is a constant in the library's file. The kernel
@@ -45,13 +45,17 @@ enum trace_mode {
 	TRACE_ALL,
 };
 
-/* Of `divert`: which calls take the slow path. A wish that is seen by the next allocation is enough for samples. */
-#define TRACE_DIVERT_ALLOCS 1U
+/*
+ * Of `divert`: which calls take the slow path. For samples an allocation does that is the first on its CPU, and sees the wish;
+ * from then on hits are from among objects that are known to be no samples (slab/percpu_sample.c), and the entry of hit_table is
+ * more than that of hit_free_table, by `split`.
+ */
+#define TRACE_DIVERT_SAMPLES 1U
 #define TRACE_DIVERT_ALL 3U
 
 static inline uint8_t trace_diversion(uint32_t mode)
 {
-	return mode == TRACE_SAMPLE ? TRACE_DIVERT_ALLOCS : TRACE_DIVERT_ALL;
+	return mode == TRACE_SAMPLE ? TRACE_DIVERT_SAMPLES : TRACE_DIVERT_ALL;
 }
 
 /* What a writer does that finds its ring full. */
@@ -172,7 +176,8 @@ struct trace_control {
 		hit_table; /* an entry per CPU, 8 bytes; 0 sends its allocations to the slow path */
 	uint64_t hit_free_table; /* the same for frees */
 	uint64_t nr_hit;	 /* of each */
-	uint64_t divert; /* address of a byte: TRACE_DIVERT_*; not 0: entries of hit_table stay 0 */
+	uint64_t
+		divert; /* address of a byte: TRACE_DIVERT_*; not 0: entries of hit_table stay 0, or are as for samples */
 	uint64_t caches; /* address of the pointer to the newest struct kmem_cache */
 	uint64_t layout; /* changes with the structs that `kmem` looks into */
 	uint64_t places; /* address of a struct trace_places */
@@ -180,8 +185,8 @@ struct trace_control {
 	uint32_t want_stacks; /* a wish: the call stack of each allocation that is told of */
 	uint32_t
 		beat; /* another number again and again, as long as the reader lives; by the reader */
-	uint32_t maps; /* raised by the reader: there are other modules than before */
-	uint32_t reserved;
+	uint32_t maps;	/* raised by the reader: there are other modules than before */
+	uint32_t split; /* constant: see TRACE_DIVERT_SAMPLES */
 	uint64_t depot; /* address of struct trace_depot; 0: none. By the library */
 	uint64_t
 		bell; /* address of a constant word: a futex that is woken for the reader. Constant */

@@ -3,9 +3,14 @@
  * sample.c - which allocations a sampling trace tells of.
  *
  * Each byte that is allocated has the same chance, 1 / mean, to be the one whose allocation is sampled: the distance to
- * the next such byte is exponentially distributed, and each thread counts its own down. So an allocation of n bytes is
+ * the next such byte is exponentially distributed. So an allocation of n bytes is
  * sampled with probability 1 - e^(-n / mean), and stands for the inverse of that times n bytes: sums over
- * samples are unbiased, whatever the sizes.
+ * samples are unbiased, whatever the sizes. The bytes are those that the object takes: of its cache, or whole pages.
+ *
+ * Who counts: of objects of the kmalloc classes each CPU, for each class, in objects (slab/percpu_sample.c); of areas,
+ * and where calls are diverted one by one, each thread, in bytes. The exponential distribution has no memory: what is left of one
+ * distance is distributed as a new one. So it does not matter which count an allocation is put to, as long as it is put
+ * to one, and that is not chosen by what the count is.
  *
  * The C library's log() and exp() are in another library; what is here is good to a few parts in a million.
  *
@@ -15,17 +20,23 @@
 
 #include "lib/port.h"
 
-#define DISTANCE_MAX (1L << 46)
+#define DISTANCE_MAX 0x1p46
 
-_Thread_local int64_t trace_bytes_left;
-_Thread_local uint32_t trace_sample_of;
-static _Thread_local uint64_t random_state
-	initial_exec; /* 0: this thread has drawn nothing yet, and has no bytes left */
+static _Thread_local int64_t bytes_left initial_exec;	 /* to the next one; 0: not drawn yet */
+static _Thread_local uint32_t drawn_for initial_exec;	 /* the generation whose mean that is of */
+static _Thread_local uint64_t random_state initial_exec; /* 0: no seed yet */
+
+static cold_path uint64_t new_seed(void)
+{
+	return (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) * 0x9e3779b97f4a7c15UL | 1;
+}
 
 static uint64_t next_random(void)
 {
 	uint64_t x = random_state;
 
+	if (unlikely(!x))
+		x = new_seed();
 	x ^= x << 13;
 	x ^= x >> 7;
 	x ^= x << 17;
@@ -77,38 +88,45 @@ double trace_weight(double bytes, double mean)
 	return bytes / (1 - exponential(x));
 }
 
-static int64_t next_distance(void)
+static double next_distance(void)
 {
 	double mean = (double)__atomic_load_n(&trace_control.want_sample_bytes, __ATOMIC_RELAXED);
 	double uniform = ((double)(next_random() >> 11) + 1) / 9007199254740992.0; /* 2^53 */
 	double distance = -logarithm(uniform) * mean;
 
-	return distance < (double)DISTANCE_MAX ? (int64_t)distance + 1 : DISTANCE_MAX;
+	return distance < DISTANCE_MAX ? distance : DISTANCE_MAX;
+}
+
+uint64_t trace_draw(size_t bytes)
+{
+	return (uint64_t)(next_distance() / (double)bytes) + 1;
+}
+
+static uint32_t generation(void)
+{
+	return __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
 }
 
 /* A thread's first, or the mean may be another one now: what is left of a larger one would be too much. */
-static cold_path void draw_anew(uint32_t generation)
+static cold_path void draw_anew(void)
 {
-	if (!random_state) {
-		random_state = (__builtin_ia32_rdtsc() ^ (uintptr_t)&random_state) *
-				       0x9e3779b97f4a7c15UL |
-			       1;
-		next_random();
-	}
-	trace_sample_of = generation;
-	trace_bytes_left = next_distance();
+	drawn_for = generation();
+	bytes_left = (int64_t)trace_draw(1);
 }
 
 bool trace_sample(size_t bytes)
 {
-	uint32_t generation = __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
-
-	if (unlikely(!random_state || trace_sample_of != generation))
-		draw_anew(generation);
-	if (likely((int64_t)bytes < trace_bytes_left)) {
-		trace_bytes_left -= (int64_t)bytes;
+	if (unlikely(!bytes_left || drawn_for != generation()))
+		draw_anew();
+	if (likely((int64_t)bytes < bytes_left)) {
+		bytes_left -= (int64_t)bytes;
 		return false;
 	}
-	trace_bytes_left = next_distance();
+	draw_anew();
 	return true;
+}
+
+bool trace_sample_is_due(size_t bytes)
+{
+	return (int64_t)bytes >= bytes_left || drawn_for != generation();
 }

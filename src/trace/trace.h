@@ -64,17 +64,10 @@ static inline enum trace_mode trace_mode(void)
  * the one that says so.
  */
 bool trace_sample(size_t bytes);
-/* Bytes to the next one that says so; 0: this thread has not begun to count. */
-extern _Thread_local int64_t trace_bytes_left initial_exec hidden;
-/* The generation whose mean that is of. */
-extern _Thread_local uint32_t trace_sample_of initial_exec hidden;
-
 /* Would it be, or does it have to draw anew to know? Counts nothing. */
-static inline bool trace_sample_is_due(size_t bytes)
-{
-	return (int64_t)bytes >= trace_bytes_left ||
-	       trace_sample_of != __atomic_load_n(&trace_control.applied, __ATOMIC_RELAXED);
-}
+bool trace_sample_is_due(size_t bytes);
+/* Of allocations of so many bytes to come, which one is the next sample: 1 or more. For who counts by himself. */
+uint64_t trace_draw(size_t bytes);
 
 /* Are call stacks wanted, and is there room for them? */
 static inline bool trace_wants_stacks(void)

@@ -93,12 +93,14 @@ static void note_peak_share(struct site *site, uint64_t peak_number)
 	site->sum.peak_objects = site->sum.live_objects;
 }
 
-/* How many objects a sampled one stands for. */
-static double weight_of(const struct model *model, uint64_t req)
+/* How many objects a sampled one stands for: it was chosen by the bytes that it takes, or, long ago, by those asked for. */
+static double weight_of(const struct model *model, uint64_t req, uint64_t taken)
 {
+	uint64_t bytes = model->by_req ? req : taken;
+
 	if (!model->sampled)
 		return 1;
-	return 1 / -expm1(-(req ? (double)req : 1) / model->mean);
+	return 1 / -expm1(-(bytes ? (double)bytes : 1) / model->mean);
 }
 
 static unsigned logarithm(uint64_t n, unsigned max)
@@ -152,7 +154,7 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 	}
 	site = &model->site[live->site];
 	note_peak_share(site, model->peak_number);
-	weight = weight_of(model, live->req);
+	weight = weight_of(model, live->req, live->bytes);
 	bytes = weight * (double)live->bytes;
 	age = recording_ns(reader, event->when) - recording_ns(reader, live_when(live));
 	for (int i = 0; i < 2; i++) {
@@ -191,7 +193,7 @@ static bool is_filter(const struct model_filter *filter)
 static void take_alloc(struct model *model, struct reader *reader, const struct event *event)
 {
 	uint64_t size = model_alloc_bytes(reader, event);
-	double weight = weight_of(model, event->req), bytes = weight * (double)size;
+	double weight = weight_of(model, event->req, size), bytes = weight * (double)size;
 	uint32_t number = site_number(model, event);
 	struct site *site = &model->site[number];
 	struct live *live;
@@ -270,7 +272,7 @@ static void add_ages(struct model *model, const struct reader *reader)
 		if (!live->ptr)
 			continue;
 		age = (double)(model->end_ns - recording_ns(reader, live_when(live)));
-		age *= weight_of(model, live->req);
+		age *= weight_of(model, live->req, live->bytes);
 		model->sum.live_ns += age;
 		model->site[live->site].sum.live_ns += age;
 	}
@@ -314,6 +316,7 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	model->filtered = is_filter(filter);
 	model->mean = mean_of(reader);
 	model->sampled = model->mean > 0;
+	model->by_req = !recording_info(reader, "sampled_by");
 	progress_start(&progress, "reading");
 	while (recording_next(reader, &event)) {
 		uint64_t ns = recording_ns(reader, event.when);

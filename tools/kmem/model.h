@@ -77,6 +77,7 @@ struct model {
 	uint64_t point_ns,
 		points_every; /* when the next point is due, and how far apart they are */
 	double mean;	      /* bytes from sample to sample */
+	bool by_req;	      /* chosen by the bytes asked for, not by those taken */
 };
 
 /* Play all of a recording. Shows progress on a terminal. */

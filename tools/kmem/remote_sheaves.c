@@ -35,8 +35,9 @@ static bool count_below(const uint64_t *words, size_t nr, size_t *count)
 	return false;
 }
 
-static void walk_main(const struct walk *walk, const struct kmem_cache *cache, unsigned slot,
-		      uint64_t top)
+/* A sheaf that has its top in a CPU's area: where its objects go, or where they are taken from. */
+static void walk_top(const struct walk *walk, const struct kmem_cache *cache, unsigned slot,
+		     uint64_t top)
 {
 	uint64_t words[SHEAF_CAPACITY_MAX + 1], below = ((top - 1) & (PAGE - 1)) + 1;
 	size_t nr = capacity_of(cache) + 1UL, count;
@@ -89,7 +90,8 @@ static void walk_area(const struct walk *walk, const struct kmem_cache *caches,
 
 		if (!caches[slot].size)
 			continue;
-		walk_main(walk, &caches[slot], slot, area[PERCPU_MAIN + slot]);
+		walk_top(walk, &caches[slot], slot, area[PERCPU_MAIN + slot]);
+		walk_top(walk, &caches[slot], slot, area[PERCPU_TESTED + slot]);
 		if (spare & SPARE_FULL)
 			walk_sheaf(walk, slot, spare & ~SPARE_FULL, capacity_of(&caches[slot]));
 	}

@@ -234,7 +234,8 @@ static void describe(struct session *session)
 	fprintf(memory, "pid %d\nhost %s\ntime %ld\nstart %lu\n", session->target.pid, host,
 		(long)session->start_time, session->start);
 	if (options->mode == TRACE_SAMPLE)
-		fprintf(memory, "sample_bytes %lu\n", options->sample_bytes);
+		fprintf(memory, "sample_bytes %lu\nsampled_by bytes_alloc\n",
+			options->sample_bytes);
 	fprintf(memory, "command");
 	for (char **word = options->program; word && *word; word++) {
 		fputc(' ', memory);
@@ -395,7 +396,7 @@ enum outcome session_collect(struct session *session)
 		if (!is_ours(session))
 			return TAKEN;
 		if (!options->program)
-			target_divert(&session->target);
+			target_divert_again(&session->target);
 		look_around(session);
 		if (session_now_ms() >= end || recording_error(session->writer) ||
 		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))

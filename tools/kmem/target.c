@@ -320,50 +320,97 @@ void target_close(struct target *target)
 	target->mem = -1;
 }
 
-static int clear_table(struct target *target, uint64_t at)
+#define CHUNK 512U /* entries that are looked at together */
+
+/* 0 into n entries of the table at `at`, but for those that are as in keep[], if not NULL. */
+static int clear_chunk(struct target *target, uint64_t at, size_t n, const uint64_t *keep)
 {
-	static const uint64_t zeros[512];
-	uint64_t left = target->state.nr_hit;
+	uint64_t entries[CHUNK] = { 0 }, zero = 0;
 
-	if (left > TRACE_NR_CPUS) {
-		errno = EINVAL;
+	if (target_read(target, at, entries, n * sizeof(*entries)) != 0)
 		return -1;
-	}
-	/* beyond the CPUs that there are, entries are 0: they are not even mapped */
-	while (left) {
-		uint64_t entries[512];
-		size_t n = left < 512 ? left : 512;
+	/* one that is not to change is not written: it may have changed meanwhile */
+	for (size_t i = 0; i < n; i++)
+		if (entries[i] && !(keep && entries[i] == keep[i]) &&
+		    target_write(target, at + i * sizeof(zero), &zero, sizeof(zero)) != 0)
+			return -1;
+	return 0;
+}
 
-		if (target_read(target, at, entries, n * sizeof(*entries)) != 0)
+/* What entries of hit_table are that lead to objects which are no samples: `from` is the first one. */
+static int read_split(struct target *target, uint64_t from, size_t n, uint64_t split[CHUNK])
+{
+	uint64_t at = target->state.hit_free_table + from * sizeof(*split);
+
+	if (target_read(target, at, split, n * sizeof(*split)) != 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		split[i] += split[i] ? target->state.split : 0;
+	return 0;
+}
+
+/*
+ * Entries that may be other than 0: those of the CPUs that have an area. One that comes later looks at what is wanted, which
+ * stands there already.
+ */
+static int read_nr_entries(struct target *target, uint64_t *nr)
+{
+	struct trace_places places;
+	uint32_t nr_areas;
+
+	if (target_read(target, target->state.places, &places, sizeof(places)) != 0 ||
+	    target_read(target, places.nr_areas, &nr_areas, sizeof(nr_areas)) != 0)
+		return -1;
+	*nr = nr_areas;
+	if (nr_areas <= target->state.nr_hit && nr_areas <= TRACE_NR_CPUS)
+		return 0;
+	errno = EINVAL;
+	return -1;
+}
+
+/* Send calls to the slow path. `again`: but for those that are what samples need already. */
+static int clear_tables(struct target *target, uint8_t diversion, bool again)
+{
+	bool keep = again && diversion == TRACE_DIVERT_SAMPLES;
+	uint64_t nr, split[CHUNK] = { 0 };
+
+	if (read_nr_entries(target, &nr) != 0)
+		return -1;
+	for (uint64_t from = 0; from < nr; from += CHUNK) {
+		size_t n = nr - from < CHUNK ? nr - from : CHUNK;
+		uint64_t at = from * sizeof(*split);
+
+		if ((keep && read_split(target, from, n, split) != 0) ||
+		    clear_chunk(target, target->state.hit_table + at, n, keep ? split : NULL) != 0)
 			return -1;
-		if (memcmp(entries, zeros, n * sizeof(*entries)) != 0 &&
-		    target_write(target, at, zeros, n * sizeof(*entries)) != 0)
+		if (diversion == TRACE_DIVERT_ALL &&
+		    clear_chunk(target, target->state.hit_free_table + at, n, NULL) != 0)
 			return -1;
-		left -= n;
-		at += n * sizeof(*entries);
 	}
 	return 0;
 }
 
-static int clear_tables(struct target *target, uint8_t diversion)
+static int divert(struct target *target, bool again)
 {
-	if (clear_table(target, target->state.hit_table) != 0)
+	uint8_t wanted = trace_diversion(target->state.want_mode), found;
+
+	/* it may have been taken back by a call that had not seen the wish */
+	if (target_read(target, target->state.divert, &found, 1) != 0)
 		return -1;
-	return diversion == TRACE_DIVERT_ALL ? clear_table(target, target->state.hit_free_table) :
-					       0;
+	if (found != wanted && target->state.want_mode != TRACE_OFF &&
+	    target_write(target, target->state.divert, &wanted, 1) != 0)
+		return -1;
+	return clear_tables(target, wanted, again);
 }
 
 int target_divert(struct target *target)
 {
-	uint8_t wanted = trace_diversion(target->state.want_mode), divert;
+	return divert(target, false);
+}
 
-	/* it may have been taken back by a call that had not seen the wish */
-	if (target_read(target, target->state.divert, &divert, 1) != 0)
-		return -1;
-	if (divert != wanted && target->state.want_mode != TRACE_OFF &&
-	    target_write(target, target->state.divert, &wanted, 1) != 0)
-		return -1;
-	return clear_tables(target, wanted);
+int target_divert_again(struct target *target)
+{
+	return divert(target, true);
 }
 
 int target_trace(struct target *target, const struct target_wish *wish)
@@ -381,10 +428,13 @@ int target_trace(struct target *target, const struct target_wish *wish)
 	      TARGET_WRITE_FIELD(target, want_stacks, wish->stacks) != 0)) ||
 	    TARGET_WRITE_FIELD(target, want_mode, wish->mode) != 0 ||
 	    target_write(target, target->state.divert, &divert, 1) != 0 ||
-	    clear_tables(target, divert) != 0)
+	    clear_tables(target, divert, false) != 0)
 		return -1;
 	/* last: who sees it may take the divert back */
-	return TARGET_WRITE_FIELD(target, generation, target->state.generation + 1);
+	if (TARGET_WRITE_FIELD(target, generation, target->state.generation + 1) != 0)
+		return -1;
+	/* who published an entry for samples since looked at the generation afterwards */
+	return wish->mode == TRACE_SAMPLE ? clear_tables(target, divert, false) : 0;
 }
 
 int target_beat(struct target *target)

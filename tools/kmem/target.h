@@ -43,7 +43,7 @@ int target_open_file(const struct target *target, uint64_t address, uint64_t *of
 
 /*
  * What it is to trace. All its CPUs are sent to the slow path at once, so that the wish is seen; as long as it is
- * not TRACE_OFF call target_divert() now and then, as a thread may have turned one back. 0; -1.
+ * not TRACE_OFF call target_divert_again() now and then, as a thread may have turned one back. 0; -1.
  */
 struct target_wish {
 	enum trace_mode mode;
@@ -56,7 +56,9 @@ struct target_wish {
 int target_trace(struct target *target, const struct target_wish *wish);
 /* A sign of life, for as long as it is to trace: at least once in TRACE_SILENT_MS / 2. 0; -1. */
 int target_beat(struct target *target);
+/* Send all its CPUs to the slow path; those that are not as they have to be. 0; -1. */
 int target_divert(struct target *target);
+int target_divert_again(struct target *target);
 /* No more events from now on; what is in the rings stays there until it wants TRACE_OFF. 0; -1. */
 int target_pause(struct target *target);
 

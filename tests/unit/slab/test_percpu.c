@@ -7,7 +7,7 @@
 #include "unit.h"
 
 #include "kmalloc/start.h"
-#include "slab/percpu.h"
+#include "slab/kmem_cache.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -174,7 +174,7 @@ static unsigned count_list(const struct slab_sheaf *list, unsigned *nr_objects)
 	return n;
 }
 
-static void drain_takes_main_and_spare_with_their_tops(void)
+static void drain_takes_all_sheaves_with_their_tops(void)
 {
 	struct slab_sheaf *lists[KMEM_CACHES_MAX], *old;
 	unsigned nr_objects = 0;
@@ -184,13 +184,14 @@ static void drain_takes_main_and_spare_with_their_tops(void)
 	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
 	CHECK(percpu_put_spare(SLOT, sheaf_new(CAPACITY), true, GFP_KERNEL));
 	CHECK(percpu_put_spare(SLOT + 1, sheaf_new(0), false, GFP_KERNEL));
+	CHECK(percpu_put_sheaf(PERCPU_TESTED + SLOT, sheaf_new(2), GFP_KERNEL));
 	CHECK(percpu_drain(lists));
 	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++)
 		CHECK(slot == SLOT || slot == SLOT + 1 || !lists[slot]);
-	CHECK_EQ(count_list(lists[SLOT], &nr_objects), 2);
-	CHECK_EQ(nr_objects, 3 + CAPACITY);
+	CHECK_EQ(count_list(lists[SLOT], &nr_objects), 3);
+	CHECK_EQ(nr_objects, 5 + CAPACITY);
 	CHECK_EQ(count_list(lists[SLOT + 1], &nr_objects), 1);
-	CHECK_EQ(nr_objects, 3 + CAPACITY);
+	CHECK_EQ(nr_objects, 5 + CAPACITY);
 
 	/* and the area is as new, in use again at once */
 	CHECK(!percpu_pop_slow(SLOT, &object, GFP_KERNEL));
@@ -219,35 +220,134 @@ static void divert_sends_hits_to_the_slow_path(void)
 	CHECK_EQ(percpu_pop(SLOT, &object), has_rseq());
 }
 
-static void diverted_allocations_leave_frees_their_hit_path(void)
+/* A reader that wants samples, as it does it: wishes, the byte, the table, the generation. */
+static void want_samples(enum trace_mode mode, size_t mean)
 {
-	struct slab_sheaf *old;
+	trace_control.want_mode = mode;
+	trace_control.want_sample_bytes = mean;
+	percpu.divert[PERCPU_DIVERT_TRACE] = trace_diversion(mode);
+	memset(percpu.hit, 0, sizeof(percpu.hit));
+	trace_control.generation++;
+}
+
+/* And what the library does. */
+static void apply(enum trace_mode mode)
+{
+	trace_control.mode = mode;
+	trace_control.applied = trace_control.generation;
+	percpu.divert[PERCPU_DIVERT_TRACE] = mode == TRACE_OFF ? PERCPU_DIVERT_NOTHING :
+								 trace_diversion(mode);
+}
+
+static void samples_part_pops_from_pushes(void)
+{
+	struct slab_sheaf *old, *freed = sheaf_new(3);
 	unsigned index = prepared();
+	uintptr_t *area = percpu_area(index);
 	void *object;
 
-	CHECK(percpu_replace_empty(SLOT, sheaf_new(3), &old, GFP_KERNEL));
-	percpu_divert(PERCPU_DIVERT_TRACE, PERCPU_DIVERT_ALLOCS);
+	CHECK(percpu_replace_empty(SLOT, freed, &old, GFP_KERNEL));
+	want_samples(TRACE_SAMPLE, 1UL << 40);
+	/* until the wish is known nothing is a hit, but frees */
 	CHECK(percpu_diverted() && percpu_diverted_for_samples() && !percpu_frees_diverted());
+	CHECK(!percpu_takes_samples() && percpu_prepare(GFP_KERNEL));
 	CHECK(!percpu_pop(SLOT, &object));
-	CHECK_EQ(percpu_pop_diverted(SLOT, &object), has_rseq());
 	CHECK_EQ(percpu_push(SLOT, objects[9]), has_rseq());
-	CHECK_EQ(percpu.hit[index], 0);
-
-	/* a reader that wanted all went, and one comes that wants samples: frees find back */
-	percpu.hit_free[index] = 0;
+	apply(TRACE_SAMPLE);
+	CHECK_EQ(percpu_takes_samples(), has_rseq());
 	CHECK(percpu_prepare(GFP_KERNEL));
-	CHECK_EQ(percpu.hit[index], 0);
-	CHECK_EQ(percpu.hit_free[index] != 0, has_rseq());
+	if (!has_rseq())
+		return;
+	CHECK_EQ(percpu.hit[index], percpu.hit_free[index] + trace_control.split);
+	/* what was freed before stays where frees go */
+	CHECK(!percpu_pop(SLOT, &object));
+	CHECK(percpu_replace_empty(PERCPU_TESTED + SLOT, sheaf_new(2), &old, GFP_KERNEL));
+	CHECK(percpu_push(SLOT, objects[8]));
+	CHECK(percpu_pop(SLOT, &object) && object == objects[1]);
+	CHECK_EQ(area[PERCPU_MAIN + SLOT], (uintptr_t)&freed->slots[6]);
+	/* the other tables' entries stand as they are to be: nothing to do */
+	CHECK(percpu_prepare(GFP_KERNEL));
+	apply(TRACE_OFF);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], percpu.hit_free[index]);
+	CHECK(percpu_pop(SLOT, &object) && object == objects[8]);
+	/* one is left */
+	CHECK(percpu_take_sheaf(PERCPU_TESTED + SLOT, GFP_KERNEL) != NULL);
+	CHECK(!percpu_take_sheaf(PERCPU_TESTED + SLOT, GFP_KERNEL));
+}
 
+static void samples_and_all_calls_go_to_the_slow_path(void)
+{
+	unsigned index = prepared();
+
+	want_samples(TRACE_SAMPLE, 1UL << 40);
+	apply(TRACE_SAMPLE);
+	CHECK(percpu_prepare(GFP_KERNEL));
 	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_ALL);
-	CHECK(!percpu_diverted_for_samples() && percpu_frees_diverted());
+	CHECK(!percpu_diverted_for_samples() && percpu_frees_diverted() && !percpu_takes_samples());
 	CHECK(!percpu_push(SLOT, objects[9]));
 	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], 0);
 	CHECK_EQ(percpu.hit_free[index], 0);
 	percpu_divert(PERCPU_DIVERT_STAT, PERCPU_DIVERT_NOTHING);
-	percpu_divert(PERCPU_DIVERT_TRACE, PERCPU_DIVERT_NOTHING);
-	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
 	CHECK_EQ(percpu.hit_free[index] != 0, has_rseq());
+	/* what is known to be no sample still is none */
+	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
+	apply(TRACE_OFF);
+	percpu_divert(PERCPU_DIVERT_TRACE, PERCPU_DIVERT_NOTHING);
+	CHECK_EQ(percpu.hit[index], percpu.hit_free[index]);
+	CHECK_EQ(percpu.hit[index] != 0, has_rseq());
+}
+
+static void samples_that_begin_anew_take_what_was_tested_away(void)
+{
+	struct slab_sheaf *old, *sheaf = sheaf_new(5);
+	unsigned index = prepared();
+
+	if (!has_rseq())
+		return;
+	kmem_caches[SLOT].size = 64;
+	want_samples(TRACE_SAMPLE, 1UL << 40);
+	apply(TRACE_SAMPLE);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK(percpu_replace_empty(PERCPU_TESTED + SLOT, sheaf, &old, GFP_KERNEL));
+	CHECK_EQ(percpu_test(SLOT, 100), 100);
+	want_samples(TRACE_SAMPLE, 1);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK_EQ(percpu.hit[index], 0);
+	apply(TRACE_SAMPLE);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	CHECK(percpu.hit[index] != 0);
+	CHECK_EQ(percpu_area(index)[PERCPU_TESTED + SLOT], percpu.empty[PERCPU_TESTED]);
+	CHECK(atomic_load(&kmem_caches[SLOT].deferred) == sheaf);
+	CHECK_EQ(sheaf_count(sheaf), 5);
+	/* and the count is of the new mean */
+	CHECK_EQ(percpu_test(SLOT, 100), 0);
+	CHECK(percpu_sample(SLOT) && percpu_sample(SLOT));
+}
+
+static void tests_count_each_object_once(void)
+{
+	unsigned count = 0;
+
+	prepared();
+	if (!has_rseq())
+		return;
+	kmem_caches[SLOT].size = 64;
+	want_samples(TRACE_SAMPLE, 1UL << 20);
+	apply(TRACE_SAMPLE);
+	CHECK(percpu_prepare(GFP_KERNEL));
+	/* up to the next one, in steps; put back, and again: the same one */
+	while (percpu_test(SLOT, 7) == 7)
+		count += 7;
+	count = 0;
+	CHECK(percpu_sample(SLOT));
+	while (percpu_test(SLOT, 1))
+		count++;
+	percpu_untest(SLOT, count);
+	for (unsigned i = 0; i < count; i++)
+		CHECK(!percpu_sample(SLOT));
+	CHECK(percpu_sample(SLOT));
 }
 
 static void area_populated_while_diverted_stays_off_the_hit_path(void)
@@ -383,9 +483,12 @@ int main(int argc, char **argv)
 		UNIT_TEST(replace_full_gives_back_the_full_sheaf),
 		UNIT_TEST(spare_is_taken_as_what_it_was_put),
 		UNIT_TEST(slot_of_no_cache_takes_nothing),
-		UNIT_TEST(drain_takes_main_and_spare_with_their_tops),
+		UNIT_TEST(drain_takes_all_sheaves_with_their_tops),
 		UNIT_TEST(divert_sends_hits_to_the_slow_path),
-		UNIT_TEST(diverted_allocations_leave_frees_their_hit_path),
+		UNIT_TEST(samples_part_pops_from_pushes),
+		UNIT_TEST(samples_and_all_calls_go_to_the_slow_path),
+		UNIT_TEST(samples_that_begin_anew_take_what_was_tested_away),
+		UNIT_TEST(tests_count_each_object_once),
 		UNIT_TEST(area_populated_while_diverted_stays_off_the_hit_path),
 		UNIT_TEST(vfork_child_keeps_off_all_areas),
 		UNIT_TEST_WITH(vfork_of_another_thread_keeps_the_index_off_the_hit_path,

@@ -226,6 +226,8 @@ static void area_damaged_is_named(void)
 	NOTICES(*main = 0, percpu_area_is_valid(area), "%s: main sheaf: top 0x0", name);
 	NOTICES(*main += 4, percpu_area_is_valid(area), "%s: main sheaf: top %p", name,
 		(void *)(*main + 4));
+	NOTICES(area[PERCPU_TESTED + cache->index] = 12, percpu_area_is_valid(area),
+		"%s: tested sheaf: top 0xc", name);
 	NOTICES(top[-1] = top[-2], percpu_area_is_valid(area),
 		"%s: sheaf %p: object %p is in it twice", name,
 		(void *)((uintptr_t) * (top - (ptrdiff_t)area_count(top) - 1) & ~1UL), top[-2]);

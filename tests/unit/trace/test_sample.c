@@ -25,7 +25,7 @@ static void start(uint64_t seed, size_t mean)
 	random_state = seed | 1;
 	for (int i = 0; i < 8; i++)
 		next_random();
-	trace_bytes_left = next_distance();
+	draw_anew();
 }
 
 static void near_by(double value, double expected, double within)
