@@ -14,12 +14,13 @@
  * Beside the nodes are the rules for unwinding (unwind.c) and what threads remember of their last stack (stack.c). A
  * memo is taken for as long as a stack is walked, by compare-and-swap, the thread's own as a rule. A handler
  * that interrupts that takes another one; one that leaves by longjmp leaves it taken, until somebody has the place on its stack
- * by which the memo was taken: then the holder is known to be gone.
+ * by which the memo was taken: then the holder is known to be gone, and what is in the memo is forgotten.
  *
  * The end of tracing gives the pages back while others may be in any of these steps. So a number that was given out is never given out
  * again: `used` stays. Whoever reads a node that has become zeros finds none, and no next one. Memos that are in use are
  * let be; a memo says in which session it was filled. A depot that is half used up is replaced when tracing starts again; its
- * addresses stay, as others may still look.
+ * addresses stay, as others may still look. A thread that stands still between getting its number and writing its event, while tracing
+ * ends and begins again with another depot, writes a number that is another stack there; nothing but this event is wrong.
  */
 #include "trace/depot.h"
 
@@ -31,6 +32,7 @@
 #define NR_BUCKETS (1U << 18)
 #define NR_MEMOS 256U
 #define MEMO_TRIES 8U
+#define SESSION_NONE UINT64_MAX
 #define NR_NODES_MAX (1UL << 23)
 #define NR_NODES_MIN (1UL << 16)
 
@@ -158,9 +160,14 @@ static bool try_take(struct stack_memo *memo, uintptr_t here)
 {
 	uintptr_t holder = 0;
 
-	return __atomic_compare_exchange_n(&memo->busy, &holder, here, false, __ATOMIC_ACQUIRE,
-					   __ATOMIC_RELAXED) ||
-	       holder == here;
+	if (likely(__atomic_compare_exchange_n(&memo->busy, &holder, here, false, __ATOMIC_ACQUIRE,
+					       __ATOMIC_RELAXED)))
+		return true;
+	if (likely(holder != here))
+		return false;
+	/* what the holder was writing may be half of it */
+	memo->session = SESSION_NONE;
+	return true;
 }
 
 struct stack_memo *depot_take_memo(struct trace_depot *depot, uintptr_t here, gfp_t gfp)

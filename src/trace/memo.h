@@ -98,7 +98,7 @@ static inline uint32_t way_tag(uintptr_t hash)
 }
 
 /* Is what is remembered outside of entry[at] what it was? */
-bool stack_is_as_before(const struct stack_memo *memo, struct walk *walk, uint32_t at);
+bool stack_is_as_before(const struct stack_memo *memo, const struct walk *walk, uint32_t at);
 /* The number of the stack from new[0] on, which is a call site; remembered. 0: no room. */
 uint32_t stack_walk(struct trace_depot *depot, struct stack_memo *memo, struct walk *walk);
 

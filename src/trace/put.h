@@ -42,13 +42,21 @@ static inline uint64_t trace_word_site(const void *call_site, uint32_t stack, un
 	       (uint64_t)cache << TRACE_ADDRESS_BITS;
 }
 
-/* Where the ring has no room, or is not there: gfp says whether the thread may sleep. */
-void trace_put_slow(uint64_t word1, uint64_t word2, uint64_t word3, gfp_t gfp);
+/*
+ * Where the ring has no room, or is not there: gfp says whether the thread may sleep. True: it is to be tried again, after so many tries.
+ * False: the event is written, or lost and counted.
+ */
+bool trace_put_again(const uint64_t words[3], gfp_t gfp, unsigned tries);
 
 static always_inline void trace_put(uint64_t word1, uint64_t word2, uint64_t word3, gfp_t gfp)
 {
-	if (unlikely(!rseq_ring_put(TRACE_RINGS, (const uint64_t[3]){ word1, word2, word3 })))
-		trace_put_slow(word1, word2, word3, gfp);
+	for (unsigned tries = 0;; tries++) {
+		const uint64_t words[3] = { word1, word2, word3 };
+
+		if (likely(rseq_ring_put(TRACE_RINGS, words)) ||
+		    !trace_put_again(words, gfp, tries))
+			return;
+	}
 }
 
 #endif

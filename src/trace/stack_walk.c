@@ -37,18 +37,19 @@ static uint32_t find_same(const struct stack_memo *memo, uint32_t *from, const s
 	return *from && is_same(&memo->entry[*from - 1], frame) ? *from : 0;
 }
 
-/* Does what was behind the outermost follow from it as before? */
-static bool ends_as_before(const struct stack_memo *memo, struct walk *walk)
+/* Does what was behind the outermost follow from it as before? The walk stays where it is. */
+static bool ends_as_before(const struct stack_memo *memo, const struct walk *walk)
 {
 	struct frame outermost = memo->entry[0].frame, unused;
+	struct walk trial = *walk;
 
 	/* said by a table: it depends on nothing */
 	if (likely(outermost.rule.kind == UNWIND_END && memo->end == UNWIND_TOP))
 		return true;
-	return unwind_step(walk, &outermost, &outermost, &unused) == memo->end;
+	return unwind_step(&trial, &outermost, &outermost, &unused) == memo->end;
 }
 
-bool stack_is_as_before(const struct stack_memo *memo, struct walk *walk, uint32_t at)
+bool stack_is_as_before(const struct stack_memo *memo, const struct walk *walk, uint32_t at)
 {
 	const struct stack_entry *entry = &memo->entry[at];
 	const struct stack_word *word;

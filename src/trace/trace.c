@@ -281,28 +281,23 @@ static void write_locked(const uint64_t words[3], gfp_t gfp)
 	count(&ring->lost);
 }
 
-void trace_put_slow(uint64_t word1, uint64_t word2, uint64_t word3, gfp_t gfp)
+bool trace_put_again(const uint64_t words[3], gfp_t gfp, unsigned tries)
 {
-	const uint64_t words[3] = { word1, word2, word3 };
-	struct trace_ring *ring = NULL;
+	uint32_t index = rseq_index();
+	struct trace_ring *ring;
 
-	for (int i = 0; i < TRIES; i++) {
-		uint32_t index = rseq_index();
-
-		if (index >= RSEQ_NR_CPUS) {
-			write_locked(words, gfp);
-			return;
-		}
-		ring = ring_at(index);
-		if (!ring ? !ring_create(index, gfp) :
-			    (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) >=
-				     __atomic_load_n(&ring->limit, __ATOMIC_RELAXED) &&
-			     !wait_for_room(ring, gfp)))
-			break;
-		if (likely(rseq_ring_put(TRACE_RINGS, words)))
-			return;
+	if (index >= RSEQ_NR_CPUS) {
+		write_locked(words, gfp);
+		return false;
 	}
+	ring = ring_at(index);
+	if (tries < TRIES && (ring ? (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) <
+					      __atomic_load_n(&ring->limit, __ATOMIC_RELAXED) ||
+				      wait_for_room(ring, gfp)) :
+				     ring_create(index, gfp)))
+		return true;
 	count(ring ? &ring->lost : &trace_control.lost);
+	return false;
 }
 
 void trace_write(const struct trace_event *event)

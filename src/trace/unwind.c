@@ -19,6 +19,8 @@
  *	- of such a stack it is asked page by page, each time; and so it is of every page from the first frame on that
  *	  was found by a frame pointer, which may hold anything;
  *	- where a signal has interrupted code, its stack pointer may be anything: it is asked.
+ * What the program unmaps below its thread's stack, where that has no guard page and a stack of its own making was right below it, may have
+ * been taken for the thread's: not told apart here.
  * Asking is a system call. Where none may be made the stack is cut at the end of the page.
  *
  * Callers are above. After a signal frame it may be another stack.

@@ -371,7 +371,7 @@ static bool loss_is_right(const struct step_section *section, uint64_t point, un
 	bool committed = point == section->post;
 
 	/* an event is written behind its allocation, and before its free */
-	if (!strncmp(section->name, "trace_", 6) && victim_op_kind(op) != OP_OTHER)
+	if (section->is_event && victim_op_kind(op) != OP_OTHER)
 		return lost == object;
 	if (strncmp(section->name, "percpu_", 7) != 0) {
 		if (victim_op_kind(op) == OP_ONE_ALLOC)

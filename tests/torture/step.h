@@ -34,6 +34,7 @@ struct step_section {
 	uint64_t point[STEP_POINTS_MAX];
 	unsigned nr_misses;
 	uint64_t miss[STEP_MISSES_MAX]; /* where jumps out of it lead */
+	bool is_event;			/* it reads the time: it writes an event */
 	char name[96];			/* function + offset */
 };
 

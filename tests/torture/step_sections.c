@@ -25,6 +25,7 @@
 struct instruction {
 	uint64_t address;
 	uint64_t target; /* of a direct jump; 0: is none */
+	bool is_clock;	 /* reads the time stamp counter */
 };
 
 struct binary {
@@ -91,6 +92,7 @@ static bool parse_line(char *line, struct instruction *found)
 	if (*end != ':' || !text)
 		return false;
 	found->target = 0;
+	found->is_clock = !strncmp(text + 1, "rdtsc", 5);
 	if (sscanf(text, " %15s %39s", name, operand) == 2 && name[0] == 'j' && operand[0] != '*')
 		found->target = strtoull(operand, NULL, 16);
 	return true;
@@ -172,6 +174,7 @@ static void walk_section(const struct binary *binary, struct step_section *secti
 		uint64_t target = binary->code[at].target;
 
 		add_point(section, binary->code[at].address);
+		section->is_event |= binary->code[at].is_clock;
 		if (!target)
 			continue;
 		if (section->nr_misses == STEP_MISSES_MAX)

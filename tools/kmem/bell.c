@@ -45,12 +45,16 @@ void bell_close(struct bell *bell)
 	*bell = (struct bell){ 0 };
 }
 
-void bell_wait(const struct bell *bell, unsigned us)
+bool bell_wait(const struct bell *bell, unsigned us, bool is_deaf)
 {
 	struct timespec time = { us / 1000000, (long)(us % 1000000) * 1000 };
 
-	if (bell->page && (syscall(SYS_futex, bell->word, FUTEX_WAIT, 0, &time, NULL, 0) == 0 ||
-			   errno == EINTR || errno == ETIMEDOUT))
-		return;
+	if (bell->page && !is_deaf) {
+		if (syscall(SYS_futex, bell->word, FUTEX_WAIT, 0, &time, NULL, 0) == 0)
+			return true;
+		if (errno == EINTR || errno == ETIMEDOUT)
+			return false;
+	}
 	nanosleep(&time, NULL);
+	return false;
 }

@@ -13,7 +13,7 @@ struct bell {
 /* Where the process has one that can be had: silent if not. */
 void bell_open(struct bell *bell, const struct target *target);
 void bell_close(struct bell *bell);
-/* Sleep until it rings, a signal comes or the time is over. */
-void bell_wait(const struct bell *bell, unsigned us);
+/* Sleep until it rings, and is_deaf is not set, a signal comes or the time is over. True: it rang. */
+bool bell_wait(const struct bell *bell, unsigned us, bool is_deaf);
 
 #endif

@@ -295,7 +295,7 @@ void session_wait(struct session *session, unsigned us)
 	if (*session->child_changed)
 		*session->child_changed = 0;
 	else
-		bell_wait(&session->bell, us);
+		session->rung = bell_wait(&session->bell, us, session->is_deaf);
 }
 
 static void take(struct event *events, size_t n, void *arg)
@@ -402,6 +402,8 @@ enum outcome session_collect(struct session *session)
 		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
 			return STOPPED;
 		us = next_sleep(session, us, (uint64_t)taken);
+		/* rung for nothing, by whoever has the library's file: not the next time */
+		session->is_deaf = session->rung && !taken && !session->target.state.ending;
 		if (us)
 			session_wait(session, us);
 	}

@@ -19,6 +19,8 @@ struct session {
 	volatile sig_atomic_t *child_changed; /* the program that was started here may have ended */
 	struct target target;
 	struct bell bell;
+	bool rung;    /* the last sleep ended by it */
+	bool is_deaf; /* and for nothing: the next one does not */
 	struct rings *rings;
 	struct depot *depot; /* NULL: without stacks */
 	struct writer *writer;

@@ -300,6 +300,34 @@ static void stacks_in_handlers_are_right(void)
 	CHECK_EQ(depot()->lost, 0);
 }
 
+static no_inline void ask_atomically(void)
+{
+	CHECK(trace_stack(__builtin_return_address(0), GFP_NOWAIT) > TRACE_NODE_CUT);
+	no_tail_call();
+}
+
+/* Who may not ask the system does not get beyond the frame of the signal. */
+static void on_signal_by_turns(int sig)
+{
+	(void)sig;
+	for (int i = 0; i < 3; i++) {
+		ask();
+		ask_atomically();
+	}
+	ask();
+	no_tail_call();
+}
+
+static void a_stack_that_was_cut_is_whole_again(void)
+{
+	begin();
+	signal(SIGUSR1, on_signal_by_turns);
+	for (int i = 0; i < 3; i++)
+		raise(SIGUSR1);
+	CHECK_EQ(checked, 3 * 4);
+	CHECK_EQ(cut, 0);
+}
+
 /* Modules come, and pages go, while others walk. */
 static void *disturbs(void *stop)
 {
@@ -403,7 +431,12 @@ static void a_memo_that_a_jump_left_is_found_again(void)
 
 	begin();
 	memo = depot_take_memo(depot(), here, GFP_KERNEL);
+	/* with what was being written to it */
+	memo->nr = 1;
+	memo->tag[1][2] = 3;
 	CHECK(memo && depot_take_memo(depot(), here, GFP_KERNEL) == memo);
+	CHECK_EQ(memo->nr, 0);
+	CHECK_EQ(memo->tag[1][2], 0);
 	CHECK(depot_take_memo(depot(), here + 8, GFP_KERNEL) != memo);
 }
 
@@ -552,6 +585,7 @@ int main(void)
 		UNIT_TEST(every_stack_is_what_backtrace_says),
 		UNIT_TEST(frames_whose_callers_moved_are_told_apart),
 		UNIT_TEST(stacks_in_handlers_are_right),
+		UNIT_TEST(a_stack_that_was_cut_is_whole_again),
 		UNIT_TEST(stacks_are_right_when_rules_are_forgotten),
 		UNIT_TEST(pages_go_while_threads_walk),
 		UNIT_TEST(a_stack_that_is_too_deep_keeps_its_innermost_frames),
