@@ -50,6 +50,7 @@
 #include "slab/barn.h"
 #include "slab/cache_internal.h"
 #include "slab/memcg.h"
+#include "slab/percpu_internal.h"
 #include "slab/slab.h"
 #include "slab/valid.h"
 
@@ -59,6 +60,7 @@
 #define MAX_FULL 10
 #define SINGLE_FROM 8192U /* from this size on a refill takes one object */
 #define MAX_TRIES 3
+#define FEW_OBJECTS 8
 
 struct kmem_cache kmem_caches[KMEM_CACHES_MAX] hidden __attribute__((aligned(64)));
 struct kmem_cache *_Atomic kmem_cache_first hidden;
@@ -236,6 +238,22 @@ static struct slab_sheaf *sheaf_with_top(const struct kmem_cache *cache, void **
 	return sheaf;
 }
 
+/* The sheaf at that word of the CPU's area, ours now. NULL: it has no objects, or there is none. */
+static struct slab_sheaf *take_sheaf(struct kmem_cache *cache, size_t word, gfp_t gfp)
+{
+	void **top = percpu_take_sheaf(word, gfp);
+	struct slab_sheaf *sheaf;
+
+	if (!top)
+		return NULL;
+	sheaf = sheaf_with_top(cache, top);
+	/* that it has some was a hint, perhaps of what another sheaf's memory was before */
+	if (likely(!sheaf_empty(sheaf)))
+		return sheaf;
+	put_empty_sheaf(cache, sheaf, gfp);
+	return NULL;
+}
+
 /* Are objects of the cache ever samples? */
 static bool is_sampled(const struct kmem_cache *cache)
 {
@@ -246,26 +264,11 @@ static bool is_sampled(const struct kmem_cache *cache)
 static struct slab_sheaf *get_other_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp)
 {
 	size_t other = from == PERCPU_TESTED ? PERCPU_MAIN : PERCPU_TESTED;
-	void **top = percpu_take_sheaf(other + cache->index, gfp);
-	struct slab_sheaf *sheaf = top ? sheaf_with_top(cache, top) : NULL;
+	struct slab_sheaf *sheaf = take_sheaf(cache, other + cache->index, gfp);
 
 	if (sheaf && other == PERCPU_TESTED && is_sampled(cache))
 		percpu_untest(cache->index, sheaf_count(sheaf));
 	return sheaf;
-}
-
-static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp)
-{
-	struct slab_sheaf *sheaf = get_other_sheaf(cache, from, gfp);
-
-	if (sheaf)
-		return sheaf;
-	sheaf = percpu_take_spare(cache->index, true, gfp);
-	if (sheaf) {
-		sheaf->top = &sheaf->slots[cache->capacity + 1];
-		return sheaf;
-	}
-	return barn_get_full(cache, gfp);
 }
 
 static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp)
@@ -280,6 +283,44 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
 	}
 	put_empty_sheaf(cache, sheaf, gfp);
 	return NULL;
+}
+
+/*
+ * A hint, of the main sheaf: are there so few that to take it over for so many pops, while samples are taken, costs more than they gain?
+ */
+static bool has_few(const struct kmem_cache *cache)
+{
+	size_t bytes = meta_piece_bytes(sheaf_bytes(cache->capacity));
+	uintptr_t top;
+
+	return !percpu_look(PERCPU_MAIN + cache->index, &top) ||
+	       (top & (bytes - 1)) <= offsetof(struct slab_sheaf, slots[1 + FEW_OBJECTS]);
+}
+
+/* A sheaf with objects, from what is nearest. NULL: there is none, or the slabs give single ones. */
+static struct slab_sheaf *get_full_sheaf(struct kmem_cache *cache, size_t from, gfp_t gfp)
+{
+	bool few = from == PERCPU_TESTED && has_few(cache);
+	struct slab_sheaf *sheaf = NULL;
+
+	if (from == PERCPU_TESTED && !few)
+		sheaf = get_other_sheaf(cache, from, gfp);
+	if (sheaf)
+		return sheaf;
+	sheaf = percpu_take_spare(cache->index, true, gfp);
+	if (sheaf) {
+		sheaf->top = &sheaf->slots[cache->capacity + 1];
+		return sheaf;
+	}
+	sheaf = barn_get_full(cache, gfp);
+	/* what samples have left is looked for late, as there hardly ever is any */
+	if (!sheaf && from == PERCPU_MAIN)
+		sheaf = get_other_sheaf(cache, from, gfp);
+	if (!sheaf && cache->batch > 1)
+		sheaf = get_refilled_sheaf(cache, gfp);
+	if (!sheaf && few)
+		sheaf = get_other_sheaf(cache, from, gfp);
+	return sheaf;
 }
 
 /* A sheaf that pops can't be from now: where the CPU's frees go, if there is none, so that the next miss finds it. */
@@ -338,16 +379,30 @@ static void put_popped_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf,
 	put_back(cache, sheaf, from, gfp);
 }
 
+static void *alloc_one_tested(struct kmem_cache *cache)
+{
+	void *object;
+
+	if (!percpu_test_all(cache->index, 1))
+		return NULL;
+	if (percpu_pop_slow(PERCPU_MAIN + cache->index, &object, GFP_NOWAIT))
+		return object;
+	percpu_untest(cache->index, 1);
+	return NULL;
+}
+
 void *kmem_cache_alloc_tested(struct kmem_cache *cache)
 {
-	void **top = percpu_take_sheaf(PERCPU_MAIN + cache->index, GFP_NOWAIT);
 	struct slab_sheaf *sheaf, *old;
 	void *object;
 	unsigned n;
 
-	if (unlikely(!top))
+	/* where a refill brings more, that is the long way's to get */
+	if (has_few(cache))
+		return cache->batch > 1 ? NULL : alloc_one_tested(cache);
+	sheaf = take_sheaf(cache, PERCPU_MAIN + cache->index, GFP_NOWAIT);
+	if (unlikely(!sheaf))
 		return NULL;
-	sheaf = sheaf_with_top(cache, top);
 	n = sheaf_count(sheaf);
 	if (unlikely(!percpu_test_all(cache->index, n))) {
 		put_back(cache, sheaf, PERCPU_TESTED, GFP_NOWAIT);
@@ -373,8 +428,6 @@ static cold_path void *alloc_from_sheaf(struct kmem_cache *cache, size_t from, g
 
 	poll(cache, gfp);
 	sheaf = get_full_sheaf(cache, from, gfp);
-	if (!sheaf && cache->batch > 1)
-		sheaf = get_refilled_sheaf(cache, gfp);
 	if (!sheaf)
 		return slab_alloc_one(cache, gfp, zeroed);
 	debug_valid(sheaf_shape_is_valid(cache, sheaf));

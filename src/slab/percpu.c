@@ -243,6 +243,14 @@ static cold_path bool percpu_prepare_slow(unsigned index, gfp_t gfp)
 	return ready;
 }
 
+/* As nearly always: nothing is diverted, and the entries are where they are then? */
+static bool is_plain(unsigned index, uintptr_t offset)
+{
+	return __atomic_load_n(&percpu.hit[index], __ATOMIC_RELAXED) == offset &&
+	       __atomic_load_n(&percpu.hit_free[index], __ATOMIC_RELAXED) == offset &&
+	       !percpu_diverted();
+}
+
 /* Is there nothing to be done to the area at `offset` and its entries? A reader from outside writes these one after the other. */
 static __attribute__((noinline)) bool is_ready(unsigned index, uintptr_t offset)
 {
@@ -267,7 +275,8 @@ bool percpu_prepare(gfp_t gfp)
 	if (unlikely(index >= RSEQ_NR_CPUS))
 		return false;
 	offset = __atomic_load_n(&percpu.backing[index], __ATOMIC_ACQUIRE);
-	if (likely(offset && (percpu_chosen_mode == PERCPU_LOCKED || is_ready(index, offset))))
+	if (likely(offset && (percpu_chosen_mode == PERCPU_LOCKED || is_plain(index, offset) ||
+			      is_ready(index, offset))))
 		return true;
 	return percpu_prepare_slow(index, gfp);
 }

@@ -27,7 +27,9 @@
  *     not know it yet puts its sheaf to the main ones, where anything may be; one that does not know that they
  *     ended leaves a tested sheaf behind;
  *   - an allocation that began before samples did on its CPU may take its object from the main sheaf: it is one of before. One that
- *     is held up from one session into another may use the answers of that one, as many as a sheaf has.
+ *     is held up from one session into another may use the answers of that one, as many as a sheaf has;
+ *   - a drain, or whoever stops all CPUs, comes between a test and the step that puts the sheaf there: what is counted and what is
+ *     installed differ by one sheaf then, on that CPU.
  *
  * Begin: an area's tested sheaves are for a session, PERCPU_SESSION: what the reader told last, as the mean may be another
  * one. The first miss of each CPU that finds another one there takes what is left away, step by step, and then publishes the

@@ -23,6 +23,7 @@
 #include "page/account.h"
 #include "slab/account.h"
 #include "slab/barn.h"
+#include "slab/cache_internal.h"
 #include "slab/slab.h"
 
 static struct page *slab_of(const struct kmem_cache *cache, const void *object)
@@ -411,29 +412,51 @@ static void mark_sheaf(struct kmem_cache *cache, struct slab_sheaf *sheaf, unsig
 	}
 }
 
-static void mark_all(struct marks *marks)
+/* What is on the deferred lists; off them meanwhile, as they are taken without a lock. */
+static void take_deferred(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+{
+	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++)
+		lists[slot] = atomic_exchange(&kmem_caches[slot].deferred, NULL);
+}
+
+static void put_deferred(struct slab_sheaf *lists[KMEM_CACHES_MAX])
+{
+	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++) {
+		while (lists[slot]) {
+			struct slab_sheaf *sheaf = lists[slot];
+
+			lists[slot] = sheaf->next;
+			kmem_cache_defer_sheaf(&kmem_caches[slot], sheaf);
+		}
+	}
+}
+
+static void mark_all(struct marks *marks, struct slab_sheaf *const deferred[KMEM_CACHES_MAX])
 {
 	percpu_walk(mark_sheaf, marks);
 	for_each_kmem_cache(cache)
 	{
 		for (struct slab_sheaf *sheaf = cache->barn.full; sheaf; sheaf = sheaf->next)
 			mark_sheaf(cache, sheaf, sheaf_count(sheaf), marks);
-		for (struct slab_sheaf *sheaf = atomic_load(&cache->deferred); sheaf;
-		     sheaf = sheaf->next)
-			mark_sheaf(cache, sheaf, sheaf_count(sheaf), marks);
 	}
+	for (unsigned slot = 0; slot < KMEM_CACHES_MAX; slot++)
+		for (struct slab_sheaf *sheaf = deferred[slot]; sheaf; sheaf = sheaf->next)
+			mark_sheaf(&kmem_caches[slot], sheaf, sheaf_count(sheaf), marks);
 }
 
 bool cached_objects_are_valid(void)
 {
+	struct slab_sheaf *deferred[KMEM_CACHES_MAX];
 	struct marks marks = { true, true };
 
-	mark_all(&marks);
-	if (!marks.valid)
-		return false;
-	marks.set = false;
-	mark_all(&marks);
-	return true;
+	take_deferred(deferred);
+	mark_all(&marks, deferred);
+	if (marks.valid) {
+		marks.set = false;
+		mark_all(&marks, deferred);
+	}
+	put_deferred(deferred);
+	return marks.valid;
 }
 
 static bool lock_if_free(struct lock *lock)
