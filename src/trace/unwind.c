@@ -48,11 +48,12 @@
 
 _Static_assert(BP_SHIFT + BP_BITS == TAG_SHIFT, "a rule fits");
 
-/* Of this thread. */
+_Thread_local struct unwind_own unwind_own initial_exec;
+
+/* Of this thread: what is not its own. */
 static _Thread_local struct {
-	uintptr_t low; /* from here up to its control block all is its stack; 0: not known */
-	uintptr_t other_low, other_high; /* this is not */
-} known initial_exec;
+	uintptr_t low, high;
+} other initial_exec;
 
 static size_t slot_of(uintptr_t ip)
 {
@@ -120,18 +121,19 @@ static uintptr_t page_of(uintptr_t at)
 /* Is it all there from sp up to this thread's control block? */
 static cold_path bool is_own_stack_slow(uintptr_t sp, uintptr_t top)
 {
-	uintptr_t end = known.low ? known.low : page_of(top);
+	uintptr_t end = unwind_own.high == top ? unwind_own.low : page_of(top);
 
-	if (sp >= known.other_low && sp < known.other_high)
+	if (sp >= other.low && sp < other.high)
 		return false;
 	for (uintptr_t page = page_of(sp); page < end; page += PAGE) {
 		if (!os_is_readable((const void *)page)) {
-			known.other_low = page_of(sp);
-			known.other_high = page;
+			other.low = page_of(sp);
+			other.high = page;
 			return false;
 		}
 	}
-	known.low = page_of(sp);
+	unwind_own.low = page_of(sp);
+	unwind_own.high = top;
 	return true;
 }
 
@@ -141,13 +143,25 @@ static void set_bounds(struct walk *walk, uintptr_t sp)
 	uintptr_t first = (uintptr_t)os_stack_end(), top = (uintptr_t)__builtin_thread_pointer();
 
 	walk->low = sp;
-	if (first > sp && first - sp < STACK_MAX)
+	if (first > sp && first - sp < STACK_MAX) {
 		walk->high = first;
-	else if (top > sp && top - sp < STACK_MAX &&
-		 ((known.low && sp >= known.low) || (walk->may_call && is_own_stack_slow(sp, top))))
+	} else if (top > sp && top - sp < STACK_MAX &&
+		   ((sp >= unwind_own.low && sp < unwind_own.high) ||
+		    (walk->may_call && is_own_stack_slow(sp, top)))) {
 		walk->high = top;
-	else
+	} else {
 		walk->high = page_of(sp) + PAGE;
+	}
+}
+
+cold_path void unwind_start_slow(struct walk *walk, uintptr_t sp)
+{
+	set_bounds(walk, sp);
+	/* the first thread's */
+	if (walk->high == (uintptr_t)os_stack_end()) {
+		unwind_own.low = sp;
+		unwind_own.high = walk->high;
+	}
 }
 
 /* Is the page there, with which a guess goes on? */
@@ -265,13 +279,4 @@ enum unwind_step unwind_step(struct walk *walk, const struct frame *hint, struct
 	if (!unwind_read(walk, cfa - WORD, &caller->ip))
 		return UNWIND_CUT;
 	return caller->ip ? UNWIND_UP : UNWIND_TOP;
-}
-
-void unwind_start(struct walk *walk, uintptr_t sp, uint64_t *rules, gfp_t gfp)
-{
-	walk->rules = rules;
-	walk->may_call = gfpflags_allow_blocking(gfp);
-	walk->is_guess = false;
-	walk->asked = 0;
-	set_bounds(walk, sp);
 }

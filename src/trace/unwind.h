@@ -34,8 +34,26 @@ enum unwind_step {
 	UNWIND_CUT, /* there is one, but where is not known */
 };
 
+/* Of this thread: all in between is its stack, and there. high 0: not known. */
+extern _Thread_local struct unwind_own {
+	uintptr_t low, high;
+} unwind_own initial_exec hidden;
+
+void unwind_start_slow(struct walk *walk, uintptr_t sp);
+
 /* Begin at a stack pointer. */
-void unwind_start(struct walk *walk, uintptr_t sp, uint64_t *rules, gfp_t gfp);
+static inline void unwind_start(struct walk *walk, uintptr_t sp, uint64_t *rules, gfp_t gfp)
+{
+	walk->rules = rules;
+	walk->may_call = gfpflags_allow_blocking(gfp);
+	walk->is_guess = false;
+	walk->asked = 0;
+	walk->low = sp;
+	walk->high = unwind_own.high;
+	if (unlikely(sp >= unwind_own.high || sp < unwind_own.low))
+		unwind_start_slow(walk, sp);
+}
+
 /*
  * From a frame, which gets its rule, to its caller. hint: a frame whose rule that may be, if the address is the same;
  * NULL: none. *caller holds only if this returns UNWIND_UP.

@@ -3,7 +3,7 @@
  * recording_encode.c - the events of a chunk, as columns. What the bytes mean is told in recording_format.h.
  *
  * An event is a search in a table of kinds, and a few bytes. Programs do the same things again and again: so what was found
- * out about an event is kept, in a small table that forgets, for the next one that differs in time and object only. Columns have room for a whole chunk, of which only what is used is
+ * out about an event is kept, in a small table that forgets, for the next one that differs in time, thread and object only. Columns have room for a whole chunk, of which only what is used is
  * ever touched.
  */
 #include "recording_encode.h"
@@ -19,20 +19,20 @@
 #define LATELY_SHIFT 54
 #define KIND_BYTES sizeof(uint32_t)
 
-/* What was found out about an event, for the next ones that are like it in all but time and object. */
+/* What was found out about an event, for the next ones that are like it in all but time, thread and object. */
 struct lately {
 	uint64_t site, req;
-	uint64_t gfp_stack, tid_cache_cpu; /* as they stand in struct event, side by side */
-	struct object_lists *lists;	   /* NULL: nothing yet */
-	uint32_t number;		   /* of its kind: a varint of so many bytes */
+	uint64_t gfp_stack;	    /* as they stand in struct event, side by side */
+	uint32_t cache_cpu;	    /* the same */
+	struct object_lists *lists; /* NULL: nothing yet */
+	uint32_t number;	    /* of its kind: a varint of so many bytes */
 	uint8_t length;
 	uint8_t type;
 	bool gives;
 };
 
 _Static_assert(offsetof(struct event, stack) == offsetof(struct event, gfp) + 4 &&
-		       offsetof(struct event, cache) == offsetof(struct event, tid) + 4 &&
-		       offsetof(struct event, cpu) == offsetof(struct event, tid) + 6,
+		       offsetof(struct event, cpu) == offsetof(struct event, cache) + 2,
 	       "compared as two words");
 
 /* Of a chunk of events. */
@@ -197,6 +197,14 @@ static inline uint64_t word_at(const void *at)
 	return word;
 }
 
+static inline uint32_t half_at(const void *at)
+{
+	uint32_t half;
+
+	memcpy(&half, at, sizeof(half));
+	return half;
+}
+
 /* Where what is like this event would be: that it is likely another for another one is all that matters. */
 static inline struct lately *lately_of(struct encoder *encoder, const struct event *event)
 {
@@ -209,7 +217,7 @@ static inline bool is_like(const struct lately *lately, const struct event *even
 {
 	return !((lately->site ^ event->site) | (lately->req ^ event->req) |
 		 (lately->gfp_stack ^ word_at(&event->gfp)) |
-		 (lately->tid_cache_cpu ^ word_at(&event->tid)) |
+		 (lately->cache_cpu ^ half_at(&event->cache)) |
 		 (uint64_t)(lately->type ^ event->type)) &&
 	       lately->lists;
 }
@@ -234,7 +242,7 @@ static __attribute__((noinline)) void look_up(struct encoder *encoder, const str
 	lately->site = event->site;
 	lately->req = event->req;
 	lately->gfp_stack = word_at(&event->gfp);
-	lately->tid_cache_cpu = word_at(&event->tid);
+	lately->cache_cpu = half_at(&event->cache);
 	lately->lists = objects_of(&encoder->objects, type, event->cpu, event->cache);
 	lately->type = event->type;
 	lately->gives = type_gives(type);
