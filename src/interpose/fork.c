@@ -4,7 +4,9 @@
  *
  * fork: the C library's handlers. Before: no start runs (start.c), and all locks are taken, in rank order, so the
  * child gets a heap that nobody was changing. Before that the C library's list of open streams, as its fork() locks that behind the
- * handlers: whoever holds it may be waiting for one of ours, in fflush(NULL), or in a handler. After: the parent releases them,
+ * handlers: whoever holds it may be waiting for one of ours, in fflush(NULL), or in a handler. Or the other way round: a handler that
+ * interrupted the allocator, whose locks this thread has, forks too and waits for the list. So where ours can't all be had soon
+ * the list is let go, and then it is tried again. After: the parent releases them,
  * the child resets them, and forgets other threads' vfork children. Registered
  * in the first constructor of the process, so our `prepare` runs last and our
  * `child` first, and other handlers may allocate.
@@ -21,6 +23,7 @@
 
 #include "kmalloc/start.h"
 #include "lib/lock.h"
+#include "lib/port.h"
 #include "os/os.h"
 #include "slab/percpu.h"
 
@@ -38,15 +41,29 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 
 static bool streams_locked; /* [all locks] by the thread that forks */
 
+/* False: one of our locks can't be had. Nothing is held then. */
+static bool try_prepare(bool streams)
+{
+	if (streams)
+		_IO_list_lock();
+	kmalloc_start_fork_prepare();
+	if (lock_fork_try())
+		return true;
+	kmalloc_start_fork_done();
+	if (streams)
+		_IO_list_unlock();
+	return false;
+}
+
 static void fork_prepare(void)
 {
 	/* where it does not lock them itself it does not reset them either */
 	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
+	_Atomic uint32_t word = 0;
 
-	if (streams)
-		_IO_list_lock();
-	kmalloc_start_fork_prepare();
-	lock_fork_prepare();
+	/* who has one of ours may be waiting for the streams: let it have them */
+	while (!try_prepare(streams))
+		port_futex_wait_ms(&word, 0, 1);
 	streams_locked = streams;
 }
 

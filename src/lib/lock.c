@@ -127,32 +127,52 @@ static bool lock_try_for_long(struct lock *lock, int *ms)
 	return true;
 }
 
+/* Every rank in turn, so the order holds. */
+static void fork_acquire(struct lock *lock)
+{
+	uint32_t expected = LOCK_FREE;
+
+	lock_depth++;
+	barrier();
+	if (!atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD))
+		lock_acquire_slow(lock);
+	lock_taken(lock, false);
+}
+
+static void fork_taken_one(struct lock *lock)
+{
+	lock->forked = true;
+	fork_taken++;
+}
+
 void lock_fork_prepare(void)
 {
+	if (lock_in_atomic()) {
+		lock_fork_try();
+		return;
+	}
+	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		fork_acquire(lock);
+		fork_taken_one(lock);
+	}
+}
+
+bool lock_fork_try(void)
+{
 	bool nested = lock_in_atomic();
-	int ms = LOCK_FORK_WAIT_MS; /* for all of them */
+	int ms = nested ? LOCK_FORK_WAIT_MS : LOCK_FORK_TRY_MS; /* for all of them */
 
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		bool taken = false;
-
-		if (!nested) {
-			/* every rank in turn, so the order holds */
-			uint32_t expected = LOCK_FREE;
-
-			lock_depth++;
-			barrier();
-			if (!atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD))
-				lock_acquire_slow(lock);
-			lock_taken(lock, false);
-			taken = true;
-		} else if (!lock_is_mine(lock)) {
-			taken = lock_try_for_long(lock, &ms);
-		}
-		if (taken) {
-			lock->forked = true;
-			fork_taken++;
+		if (nested && lock_is_mine(lock))
+			continue;
+		if (lock_try_for_long(lock, &ms)) {
+			fork_taken_one(lock);
+		} else if (!nested) {
+			lock_fork_parent();
+			return false;
 		}
 	}
+	return true;
 }
 
 void lock_fork_parent(void)

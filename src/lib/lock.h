@@ -62,6 +62,7 @@ enum lock_rank {
 };
 
 #define LOCK_FORK_WAIT_MS 1000 /* so long does a fork in a handler wait for other threads */
+#define LOCK_FORK_TRY_MS 50    /* and any, before it tries again */
 
 enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
 
@@ -171,6 +172,8 @@ static inline bool lock_in_atomic(void)
 const struct lock *lock_list(void);
 
 void lock_fork_prepare(void);
+/* The same, but not for long: false, and nothing is held, if one of them can't be had. In a handler that interrupted the allocator: true. */
+bool lock_fork_try(void);
 void lock_fork_parent(void);
 void lock_fork_child(void);
 

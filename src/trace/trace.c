@@ -278,7 +278,9 @@ static void write_locked(const uint64_t words[3], gfp_t gfp)
 		if (!wait_for_room(ring, gfp))
 			break;
 	}
-	count(&ring->lost);
+	/* what waited for room when tracing ended is not of it */
+	if (trace_mode() != TRACE_OFF)
+		count(&ring->lost);
 }
 
 bool trace_put_again(const uint64_t words[3], gfp_t gfp, unsigned tries)
@@ -296,7 +298,9 @@ bool trace_put_again(const uint64_t words[3], gfp_t gfp, unsigned tries)
 				      wait_for_room(ring, gfp)) :
 				     ring_create(index, gfp)))
 		return true;
-	count(ring ? &ring->lost : &trace_control.lost);
+	/* as in write_locked() */
+	if (trace_mode() != TRACE_OFF)
+		count(ring ? &ring->lost : &trace_control.lost);
 	return false;
 }
 

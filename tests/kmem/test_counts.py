@@ -200,6 +200,9 @@ class Counts(KmemTest):
             self.assertLess(abs(guess["total"][key] / truth["total"][key] - 1), tolerance, key)
         text, said = self.kmem("report", self.data)
         self.assertIn("a sampled recording: numbers are estimates", said)
+        # what was never freed is as much in every command, as far as its bytes are those asked for
+        lost = json.loads(self.kmem("leaks", "--json", self.data)[0])
+        self.assertAlmostEqual(lost["leaks"], self.report()["total"]["live_objects"], delta=1)
         self.assertNotIn("-0", re.sub(r"[\w./-]*known[\w./-]*|0x\w+", "", text))
 
     def test_lines_of_an_argument_say_nothing_of_the_recording(self):
@@ -216,6 +219,23 @@ class Counts(KmemTest):
         self.assertLess(os.path.getsize(self.data), 2 << 20)
         said = self.record("--for=0.05", "--", prog("known"), "exit", "10", status=3)
         self.assertIn("recording ended; the program runs on", said)
+        for _ in range(5):
+            said = self.record("--for=0.02", "--", prog("known"), "calls", "20000")
+            self.assertNotIn("lost", said)
+
+    def test_what_can_not_be_run_replaces_no_recording(self):
+        self.record("--", prog("known"), "calls", "10")
+        with open(self.data, "rb") as file:
+            before = file.read()
+        self.assertIn("can't be run", self.record("--", "/nowhere/known", status=127))
+        self.assertIn("can't be run", self.record("--", "no-such-program", status=127))
+        self.assertIn("can't be run", self.record("--", "/etc/passwd", status=126))
+        with open(self.data, "rb") as file:
+            self.assertEqual(file.read(), before)
+
+    def test_replay_on_what_is_no_library(self):
+        self.record("--", prog("known"), "calls", "10")
+        self.assertIn("can't be preloaded", self.kmem("replay", "-p", "/etc/passwd", self.data, status=1)[1])
 
 
 if __name__ == "__main__":

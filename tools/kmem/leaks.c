@@ -40,6 +40,7 @@ static struct lost_block lost_of(const struct view *view, const struct live *liv
 		.size = live->req,
 		.site = view->model.site[live->site].address,
 		.stack = view->model.site[live->site].stack,
+		.weight = model_weight(&view->model, live),
 		.ns = recording_ns(view->reader, live_when(live)),
 		.tid = live->tid,
 	};
@@ -110,6 +111,7 @@ static void take_sites(struct leaks *leaks, const struct view *view)
 		if (block) {
 			key = lost_of(view, live);
 			key.leak = block->leak;
+			key.weight = 1;
 			*block = key;
 		}
 	}
@@ -130,6 +132,19 @@ static void read_comm(char *name, size_t size, pid_t pid)
 		fclose(file);
 }
 
+/* What a recording can't tell of a process' blocks. */
+static void note_sites(struct options *options, const struct view *view)
+{
+	const char *pid = recording_info(view->reader, "pid");
+
+	if (pid && atoi(pid) != options->pid)
+		say("%s is of process %s, not of %d: its call sites are those of other blocks",
+		    options->sites, pid, options->pid);
+	options->report.is_sampled = view->model.sampled;
+	if (view->model.sampled)
+		say("%s is of samples: most blocks are not in it", options->sites);
+}
+
 static bool report_scan(struct options *options, const struct scan_result *result)
 {
 	struct leaks *leaks = &options->report;
@@ -144,12 +159,14 @@ static bool report_scan(struct options *options, const struct scan_result *resul
 		add_block(leaks, &room,
 			  &(struct lost_block){ .address = result->leak[i].address,
 						.size = result->leak[i].size,
+						.weight = 1,
 						.leak = &result->leak[i] });
 	if (options->sites) {
 		if (!view_load(&view))
 			return false;
 		leaks->symbols = view.symbols;
 		leaks->reader = view.reader;
+		note_sites(options, &view);
 		take_sites(leaks, &view);
 	}
 	done = leaks_report(leaks);

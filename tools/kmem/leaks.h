@@ -12,6 +12,7 @@ struct lost_block {
 	uint64_t size;	/* bytes asked for if that is known, else that the block has */
 	uint64_t site;	/* return address; 0: not known */
 	uint32_t stack; /* its number in the recording; 0: the site alone is known */
+	double weight;	/* so many objects it stands for: 1, but of a sampled recording */
 	uint64_t ns;	/* when it was allocated, from the recording's start; with a site */
 	uint32_t tid;	/* who did; 0: not known */
 	const struct leak *leak; /* its bytes; NULL: of a recording alone */
@@ -29,6 +30,7 @@ struct leaks {
 	const char *ignore;		/* file of functions; NULL: none */
 	size_t groups_shown;		/* at most; 0: all */
 	bool json;
+	bool is_sampled; /* the recording of a process' call sites */
 };
 
 /* Leave out what is to be ignored, and print. False: the file of functions can't be used, which was said. */

@@ -23,8 +23,7 @@
 
 struct group {
 	const struct lost_block *first;
-	size_t count;
-	uint64_t bytes;
+	double count, bytes;
 };
 
 struct ignored {
@@ -135,11 +134,16 @@ static struct group *make_groups(struct leaks *leaks, size_t *count)
 
 		if (!*count || !has_same_backtrace(block, group[*count - 1].first))
 			group[(*count)++] = (struct group){ .first = block };
-		group[*count - 1].count++;
-		group[*count - 1].bytes += block->size;
+		group[*count - 1].count += block->weight;
+		group[*count - 1].bytes += block->weight * (double)block->size;
 	}
 	qsort(group, *count, sizeof(*group), by_bytes);
 	return group;
+}
+
+static uint64_t rounded(double number)
+{
+	return (uint64_t)(number + 0.5);
 }
 
 static void print_dump(const struct leak *leak)
@@ -190,7 +194,9 @@ static void print_backtrace(const struct leaks *leaks, const struct lost_block *
 
 	if (!block->site) {
 		if (leaks->symbols)
-			puts("  backtrace: it was allocated when nothing was recorded");
+			puts(leaks->is_sampled ?
+				     "  backtrace: it is no sample, or was allocated when nothing was recorded" :
+				     "  backtrace: it was allocated when nothing was recorded");
 		return;
 	}
 	puts("  backtrace:");
@@ -215,8 +221,9 @@ static void print_group(const struct leaks *leaks, const struct group *group)
 	if (block->leak)
 		print_dump(block->leak);
 	print_backtrace(leaks, block);
-	if (group->count > 1)
-		printf("  ... and %zu more object(s) with the same backtrace\n", group->count - 1);
+	if (rounded(group->count) > 1)
+		printf("  ... and %lu more object(s) with the same backtrace\n",
+		       rounded(group->count) - 1);
 }
 
 static size_t count_indirect(const struct leaks *leaks)
@@ -230,11 +237,20 @@ static size_t count_indirect(const struct leaks *leaks)
 
 static uint64_t total_bytes(const struct leaks *leaks)
 {
-	uint64_t bytes = 0;
+	double bytes = 0;
 
 	for (size_t i = 0; i < leaks->count; i++)
-		bytes += leaks->block[i].size;
-	return bytes;
+		bytes += leaks->block[i].weight * (double)leaks->block[i].size;
+	return rounded(bytes);
+}
+
+static uint64_t total_count(const struct leaks *leaks)
+{
+	double count = 0;
+
+	for (size_t i = 0; i < leaks->count; i++)
+		count += leaks->block[i].weight;
+	return rounded(count);
 }
 
 static void print_text(const struct leaks *leaks, const struct group *group, size_t count)
@@ -249,7 +265,7 @@ static void print_text(const struct leaks *leaks, const struct group *group, siz
 		printf("# and %zu more (-n 0 shows all)\n", count - shown);
 	human_bytes((double)total_bytes(leaks), bytes);
 	if (!leaks->scan) {
-		printf("# %zu objects were never freed, %s\n", leaks->count, bytes);
+		printf("# %lu objects were never freed, %s\n", total_count(leaks), bytes);
 		return;
 	}
 	printf("# %zu suspected memory leaks, %s", leaks->count, bytes);
@@ -310,7 +326,7 @@ static struct json_object *totals_json(const struct leaks *leaks)
 {
 	struct json_object *root = json_object_new_object();
 
-	json_add_number(root, "leaks", leaks->count);
+	json_add_number(root, "leaks", total_count(leaks));
 	json_add_number(root, "bytes", total_bytes(leaks));
 	if (leaks->scan) {
 		json_add_number(root, "blocks", leaks->scan->blocks);

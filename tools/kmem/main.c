@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,8 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "--help";
 	char *full;
 
+	/* a file that is as large as it may be is an error like others */
+	signal(SIGXFSZ, SIG_IGN);
 	/* the output of `kmem script | head` ends without a word */
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
 		usage(argc > 1 ? stdout : stderr);

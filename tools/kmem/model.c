@@ -103,6 +103,11 @@ static double weight_of(const struct model *model, uint64_t req, uint64_t taken)
 	return 1 / -expm1(-(bytes ? (double)bytes : 1) / model->mean);
 }
 
+double model_weight(const struct model *model, const struct live *live)
+{
+	return weight_of(model, live->req, live->bytes);
+}
+
 static unsigned logarithm(uint64_t n, unsigned max)
 {
 	unsigned log = n ? 63U - (unsigned)__builtin_clzl(n) : 0;

@@ -84,6 +84,8 @@ struct model {
 void model_play(struct model *model, struct reader *reader, const struct model_filter *filter);
 void model_free(struct model *model);
 bool model_is_sampled(const struct reader *reader);
+/* How many objects a live one stands for: 1, but where it is a sample. */
+double model_weight(const struct model *model, const struct live *live);
 
 /* The bytes that an allocation takes: of its cache, or whole pages. */
 uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event);

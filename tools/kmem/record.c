@@ -88,6 +88,38 @@ static const struct {
 	{ SIGCHLD, on_child },
 };
 
+/* As execvp() would look for it: before a recording of that name is replaced. 0, or what is wrong. */
+static int why_not_run(const char *name)
+{
+	const char *at = getenv("PATH");
+	char path[PATH_MAX];
+	int length, wrong = ENOENT;
+
+	if (strchr(name, '/'))
+		return access(name, X_OK) == 0 ? 0 : errno;
+	for (at = at ? at : "/bin:/usr/bin"; at; at += length, at = *at ? at + 1 : NULL) {
+		length = (int)strcspn(at, ":");
+		snprintf(path, sizeof(path), "%.*s/%s", length ? length : 1, length ? at : ".",
+			 name);
+		if (access(path, X_OK) == 0)
+			return 0;
+		if (errno == EACCES)
+			wrong = EACCES;
+	}
+	return wrong;
+}
+
+/* The status of a shell that can't run it; 0: it seems that it can be run. */
+static int refuse_program(const char *name)
+{
+	int wrong = why_not_run(name);
+
+	if (!wrong)
+		return 0;
+	say("%s can't be run: %s", name, strerror(wrong));
+	return wrong == ENOENT ? 127 : 126;
+}
+
 static void prepend_env(const char *name, const char *text)
 {
 	const char *old = getenv(name);
@@ -282,7 +314,11 @@ int record_run(const struct record_options *options)
 	pid_t pid = options->pid;
 	int status = 0;
 
-	if (!options->program) {
+	if (options->program) {
+		status = refuse_program(options->program[0]);
+		if (status)
+			return status;
+	} else {
 		if (target_open(&session.target, pid, false) != 0 ||
 		    !remote_layout_fits(&session.target))
 			return 1;
@@ -384,7 +420,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY_FOR:
 		options->seconds = strtod(arg, &arg);
-		if (*arg || !(options->seconds > 0))
+		if (*arg || !(options->seconds > 0 && options->seconds <= 1e9))
 			argp_error(state, "--for wants seconds");
 		break;
 	case ARGP_KEY_ARGS:

@@ -17,6 +17,7 @@
 #include "say.h"
 #include "view.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
@@ -327,13 +328,22 @@ static int run_preloaded(const char *library, char **argv)
 		return 1;
 	}
 	setenv("LD_PRELOAD", library, 1);
-	setenv("KMEM_REPLAY", "1", 1);
+	setenv("KMEM_REPLAY", library, 1);
 	argv[0] = (char *)(uintptr_t) "replay";
 	execv("/proc/self/exe",
 	      (char *[]){ (char *)(uintptr_t) "kmem", (char *)(uintptr_t) "replay", argv[1],
 			  argv[2], argv[3], argv[4], NULL });
 	say("kmem can't be started again: %s", strerror(errno));
 	return 1;
+}
+
+/* The loader says what it can't take, and goes on without. */
+static bool is_preloaded(const char *library)
+{
+	if (!library || dlopen(library, RTLD_LAZY | RTLD_NOLOAD))
+		return true;
+	say("%s can't be preloaded: the numbers would be those of another malloc", library);
+	return false;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -393,7 +403,7 @@ int command_replay(int argc, char **argv)
 		snprintf(repeat, sizeof(repeat), "%lu", options.repeat);
 		return run_preloaded(options.preload, again);
 	}
-	if (!load(&replay, options.path))
+	if (!is_preloaded(getenv("KMEM_REPLAY")) || !load(&replay, options.path))
 		return 1;
 	if (!replay.allocs) {
 		say("%s has no allocations", options.path);

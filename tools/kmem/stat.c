@@ -290,7 +290,7 @@ static error_t parse_process(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case KEY_FOR:
 		options->seconds = strtod(arg, &arg);
-		if (*arg || !(options->seconds > 0))
+		if (*arg || !(options->seconds > 0 && options->seconds <= 1e9))
 			argp_error(state, "--for wants seconds");
 		break;
 	case KEY_SAMPLE:

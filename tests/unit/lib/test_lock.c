@@ -138,6 +138,26 @@ static void fork_under_a_lock_leaves_it_to_its_holder(void)
 	lock_release(&low);
 }
 
+/* One of them is held by a thread that waits for what this one has besides: it must get away. */
+static void fork_that_tries_gives_all_back(void)
+{
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
+	wait_for(1);
+	CHECK(!lock_fork_try());
+	CHECK(!lock_in_atomic() && !lock_is_mine(&high));
+	CHECK(lock_try(&high));
+	lock_release(&high);
+	atomic_store(&step, 2);
+	pthread_join(thread, NULL);
+	CHECK(lock_fork_try());
+	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
+	lock_fork_parent();
+	CHECK(!lock_in_atomic());
+}
+
 int main(void)
 {
 	static const struct unit_case tests[] = {
@@ -145,6 +165,7 @@ int main(void)
 		UNIT_TEST_RAW(try_of_a_held_lock_fails_and_counts_nothing),
 		UNIT_TEST_RAW(fork_leaves_all_locks_free_on_both_sides),
 		UNIT_TEST_RAW(fork_under_a_lock_leaves_it_to_its_holder),
+		UNIT_TEST_RAW(fork_that_tries_gives_all_back),
 	};
 
 	return UNIT_MAIN(tests);
