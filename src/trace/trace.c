@@ -146,6 +146,7 @@ static bool wait_for_room(struct trace_ring *ring, gfp_t gfp)
 	for (unsigned ms = 0; ms < TRACE_WAIT_MS && trace_mode() != TRACE_OFF; ms++) {
 		if (trace_ring_is_abandoned(ring)) {
 			give_up();
+			count(&ring->lost);
 			return false;
 		}
 		if (trace_control.want_full == TRACE_OVERWRITE) {
