@@ -25,8 +25,6 @@
 #include "trace/probes.h"
 #include "trace/put.h"
 
-#define PERCPU_BACKING &percpu, offsetof(struct percpu, backing)
-
 /* [percpu_diverted_for_all()] Is all as it is nearly always then? Counts the event. */
 static always_inline bool recorded_plainly(void)
 {

@@ -352,18 +352,16 @@ void port_futex_wait(_Atomic uint32_t *word, uint32_t value)
 	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, 0, 0, 0);
 }
 
-void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	struct timespec time = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&time, 0, 0);
-}
-
 void port_futex_wait_us(_Atomic uint32_t *word, uint32_t value, unsigned us)
 {
 	struct timespec time = { us / 1000000, (long)(us % 1000000) * 1000 };
 
 	call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, value, (long)&time, 0, 0);
+}
+
+void port_futex_wait_ms(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	port_futex_wait_us(word, value, ms * 1000);
 }
 
 void port_futex_wake(_Atomic uint32_t *word, int count)

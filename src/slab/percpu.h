@@ -55,6 +55,9 @@ struct percpu {
 
 extern struct percpu percpu hidden;
 
+/* By what the slow path finds this CPU's area; for the sequences of rseq.h. */
+#define PERCPU_BACKING &percpu, offsetof(struct percpu, backing)
+
 enum percpu_mode { PERCPU_MM_CID, PERCPU_CPU_ID, PERCPU_LOCKED };
 
 /*

@@ -101,15 +101,13 @@ static bool locked_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, g
 	return same;
 }
 
-#define BACKING &percpu, offsetof(struct percpu, backing)
-
 bool percpu_pop_slow(size_t word, void **object, gfp_t gfp)
 {
 	if (unlikely(percpu_vfork_depth))
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
 		return locked_pop(word, object, gfp);
-	return rseq_pop(BACKING, word, object);
+	return rseq_pop(PERCPU_BACKING, word, object);
 }
 
 bool percpu_push_slow(size_t slot, void *object, gfp_t gfp)
@@ -118,7 +116,7 @@ bool percpu_push_slow(size_t slot, void *object, gfp_t gfp)
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
 		return locked_push(slot, object, gfp);
-	return rseq_push(BACKING, slot, object);
+	return rseq_push(PERCPU_BACKING, slot, object);
 }
 
 bool percpu_replace_empty(size_t word, struct slab_sheaf *sheaf, struct slab_sheaf **old, gfp_t gfp)
@@ -131,7 +129,7 @@ bool percpu_replace_empty(size_t word, struct slab_sheaf *sheaf, struct slab_she
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
 		done = locked_replace(word, -1, (uintptr_t)sheaf->top, &sentinel, gfp);
 	else
-		done = rseq_replace_empty(BACKING, word, (uintptr_t)sheaf->top, &sentinel);
+		done = rseq_replace_empty(PERCPU_BACKING, word, (uintptr_t)sheaf->top, &sentinel);
 	if (!done)
 		return false;
 	*old = sheaf_of_sentinel(sentinel);
@@ -150,7 +148,7 @@ bool percpu_replace_full(size_t slot, struct slab_sheaf *sheaf, struct slab_shea
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
 		done = locked_replace(PERCPU_MAIN + slot, 0, (uintptr_t)sheaf->top, &sentinel, gfp);
 	else
-		done = rseq_replace_full(BACKING, PERCPU_MAIN + slot, (uintptr_t)sheaf->top,
+		done = rseq_replace_full(PERCPU_BACKING, PERCPU_MAIN + slot, (uintptr_t)sheaf->top,
 					 &sentinel);
 	if (!done)
 		return false;
@@ -164,7 +162,7 @@ bool percpu_cmpxchg(size_t word, uintptr_t expected, uintptr_t desired, gfp_t gf
 		return false;
 	if (unlikely(percpu_chosen_mode == PERCPU_LOCKED))
 		return locked_cmpxchg(word, expected, desired, gfp);
-	return rseq_cmpxchg(BACKING, word, expected, desired);
+	return rseq_cmpxchg(PERCPU_BACKING, word, expected, desired);
 }
 
 /* Those that follow look first, which is a hint; the compare decides, on whatever CPU we are by then. */
