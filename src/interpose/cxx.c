@@ -33,8 +33,6 @@ extern new_handler std_get_new_handler(void) __asm__("_ZSt15get_new_handlerv")
 extern _Noreturn void std_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv")
 	__attribute__((weak));
 
-#define CALLER __builtin_return_address(0)
-
 static void *alloc(size_t size, size_t align, const void *caller)
 {
 	void *object;
@@ -67,16 +65,16 @@ static cold_path void *new_missed(size_t size, size_t align, const void *caller)
 	}
 }
 
-static busy_path void *new_recorded(size_t size, const void *caller)
+static busy_path void *new_recorded(size_t size, const void *caller, uintptr_t caller_sp)
 {
-	void *object = kmalloc_recorded(size, caller);
+	void *object = kmalloc_recorded(size, caller, caller_sp);
 
 	return likely(object != NULL) ? object : new_missed(size, KMALLOC_MIN_SIZE, caller);
 }
 
-static cold_path void *new_slow(size_t size, const void *caller)
+static cold_path void *new_slow(size_t size, const void *caller, uintptr_t caller_sp)
 {
-	return percpu_diverted_for_all() ? new_recorded(size, caller) :
+	return percpu_diverted_for_all() ? new_recorded(size, caller, caller_sp) :
 					   new_missed(size, KMALLOC_MIN_SIZE, caller);
 }
 
@@ -86,7 +84,7 @@ static always_inline void *new_object(size_t size)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return new_slow(size, CALLER);
+	return new_slow(size, CALLER, CALLER_SP);
 }
 
 /* What libstdc++ has under that name; NULL: it is not there. */

@@ -28,8 +28,6 @@ static cold_path void *no_memory(void)
 	return NULL;
 }
 
-#define CALLER __builtin_return_address(0)
-
 static cold_path void *malloc_observed(size_t size, const void *caller)
 {
 	int saved = errno;
@@ -40,9 +38,9 @@ static cold_path void *malloc_observed(size_t size, const void *caller)
 }
 
 /* Not cold: while calls are recorded each comes here. */
-static busy_path void *malloc_recorded(size_t size, const void *caller)
+static busy_path void *malloc_recorded(size_t size, const void *caller, uintptr_t caller_sp)
 {
-	void *object = kmalloc_recorded(size, caller);
+	void *object = kmalloc_recorded(size, caller, caller_sp);
 
 	return likely(object != NULL) ? object : malloc_observed(size, caller);
 }
@@ -57,12 +55,12 @@ static cold_path void *malloc_missed(size_t size, const void *caller)
 	return object ? object : no_memory();
 }
 
-static cold_path void *malloc_slow(size_t size, const void *caller)
+static cold_path void *malloc_slow(size_t size, const void *caller, uintptr_t caller_sp)
 {
 	void *object;
 
 	if (percpu_diverted_for_all())
-		return malloc_recorded(size, caller);
+		return malloc_recorded(size, caller, caller_sp);
 	if (!observed())
 		return malloc_missed(size, caller);
 	object = kvmalloc_tested(size);
@@ -77,12 +75,30 @@ exported hot_path void *malloc(size_t size)
 
 	if (likely(kmalloc_hit(size, &object)))
 		return object;
-	return malloc_slow(size, CALLER);
+	return malloc_slow(size, CALLER, CALLER_SP);
 }
 
 exported hot_path void free(void *ptr)
 {
 	kvmalloc_free(ptr);
+}
+
+static busy_path void *calloc_recorded(size_t size, const void *caller, uintptr_t caller_sp)
+{
+	void *object = kmalloc_recorded(size, caller, caller_sp);
+
+	return object ? memset(object, 0, kmem_caches[kmalloc_index(size)].object_size) : NULL;
+}
+
+static cold_path void *calloc_slow(size_t size, const void *caller, uintptr_t caller_sp)
+{
+	void *object = NULL;
+
+	if (percpu_diverted_for_all())
+		object = calloc_recorded(size, caller, caller_sp);
+	if (!object)
+		object = kvmalloc_zeroed_slow(size, caller);
+	return object ? object : no_memory();
 }
 
 exported void *calloc(size_t count, size_t size)
@@ -92,29 +108,30 @@ exported void *calloc(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return no_memory();
-	object = kvmalloc_zeroed(bytes, CALLER);
-	return likely(object != NULL) ? object : no_memory();
+	if (likely(kvmalloc_zeroed_hit(bytes, &object)))
+		return object;
+	return calloc_slow(bytes, CALLER, CALLER_SP);
 }
 
-static always_inline void *resize(void *ptr, size_t size, const void *caller)
+static always_inline void *resize(void *ptr, size_t size, const void *caller, uintptr_t caller_sp)
 {
 	void *object;
 
 	if (likely(krealloc_hit(ptr, size)))
 		return ptr;
 	if (!ptr)
-		return kmalloc_hit(size, &object) ? object : malloc_slow(size, caller);
+		return kmalloc_hit(size, &object) ? object : malloc_slow(size, caller, caller_sp);
 	if (!size) {
 		kvmalloc_free(ptr);
 		return NULL;
 	}
-	object = kvmalloc_resize(ptr, size, caller);
+	object = kvmalloc_resize_at(ptr, size, caller, caller_sp);
 	return likely(object != NULL) ? object : no_memory();
 }
 
 exported void *realloc(void *ptr, size_t size)
 {
-	return resize(ptr, size, CALLER);
+	return resize(ptr, size, CALLER, CALLER_SP);
 }
 
 exported void *reallocarray(void *ptr, size_t count, size_t size)
@@ -123,7 +140,7 @@ exported void *reallocarray(void *ptr, size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return no_memory();
-	return resize(ptr, bytes, CALLER);
+	return resize(ptr, bytes, CALLER, CALLER_SP);
 }
 
 /* The next power of two; 0: there is none. */

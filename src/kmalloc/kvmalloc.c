@@ -350,19 +350,21 @@ void *kvmalloc_observed(size_t size, bool *zeroed, const void *caller)
 	return object;
 }
 
-/* Not cold: while calls are recorded, those of realloc() and calloc() come here. */
-static busy_path void *alloc_recorded(size_t size, const void *caller)
+/* Not cold: while calls are recorded, those of realloc() that move come here. */
+static busy_path void *alloc_recorded(size_t size, const void *caller, uintptr_t caller_sp)
 {
-	return kmalloc_recorded(size, caller);
+	return kmalloc_recorded(size, caller, caller_sp);
 }
 
-cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
+static cold_path void *alloc_slow(size_t size, bool *zeroed, const void *caller,
+				  uintptr_t caller_sp)
 {
 	void *object;
 
 	if (!observed())
 		return kvmalloc_missed(size, zeroed, caller);
-	object = percpu_diverted_for_all() ? alloc_recorded(size, caller) : kvmalloc_tested(size);
+	object = percpu_diverted_for_all() ? alloc_recorded(size, caller, caller_sp) :
+					     kvmalloc_tested(size);
 	if (object) {
 		if (zeroed)
 			*zeroed = false;
@@ -371,6 +373,11 @@ cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
 	if (observed_each())
 		return kvmalloc_observed(size, zeroed, caller);
 	return kvmalloc_missed(size, zeroed, caller);
+}
+
+cold_path void *kvmalloc_slow(size_t size, bool *zeroed, const void *caller)
+{
+	return alloc_slow(size, zeroed, caller, 0);
 }
 
 /*
@@ -438,12 +445,13 @@ static bool fits(size_t old_size, size_t size)
 	return size <= old_size && size > old_size / 2;
 }
 
-static void *alloc_and_copy(void *ptr, size_t old_size, size_t size, const void *caller)
+static void *alloc_and_copy(void *ptr, size_t old_size, size_t size, const void *caller,
+			    uintptr_t caller_sp)
 {
 	void *object;
 
 	if (!kmalloc_hit(size, &object))
-		object = kvmalloc_slow(size, NULL, caller);
+		object = alloc_slow(size, NULL, caller, caller_sp);
 	if (!object)
 		return size <= old_size ? ptr : NULL; /* what gets smaller may stay */
 	memcpy(object, ptr, min_size(old_size, size));
@@ -470,7 +478,7 @@ static void *resize_area(void *ptr, size_t old_size, size_t size, const void *ca
 	return vrealloc_area(ptr, size, context_gfp());
 }
 
-void *kvmalloc_resize(void *ptr, size_t size, const void *caller)
+void *kvmalloc_resize_at(void *ptr, size_t size, const void *caller, uintptr_t caller_sp)
 {
 	size_t old_size = kvmalloc_size(ptr);
 
@@ -487,7 +495,7 @@ void *kvmalloc_resize(void *ptr, size_t size, const void *caller)
 		if (area || !context_is_atomic())
 			return area;
 	}
-	return alloc_and_copy(ptr, old_size, size, caller);
+	return alloc_and_copy(ptr, old_size, size, caller, caller_sp);
 }
 
 bool kmalloc_trim(void)

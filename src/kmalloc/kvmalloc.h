@@ -3,7 +3,8 @@
  * kvmalloc.h - memory of any size: kmalloc up to KMALLOC_MAX_SIZE, vmalloc above.
  *
  * The hit paths are here, to be inlined into the entry points; everything
- * else is a miss. `caller` is the program's return address, for who wants to know. None touches errno. Valid in any context: before the
+ * else is a miss. `caller` is the program's return address, for who wants to know, and
+ * `caller_sp` the stack pointer that it returns to; 0: not at hand. None touches errno. Valid in any context: before the
  * library's start, in signal handlers, in children of fork and vfork.
  */
 #ifndef KMALLOC_KVMALLOC_H
@@ -48,13 +49,21 @@ void *kvmalloc_aligned(size_t size, size_t align, const void *caller);
 /* `size` bytes, zeroed: what is left when the hit path missed. */
 void *kvmalloc_zeroed_slow(size_t size, const void *caller);
 
+/* The hit path of that. */
+static always_inline bool kvmalloc_zeroed_hit(size_t size, void **object)
+{
+	if (!kmalloc_hit(size, object))
+		return false;
+	memset(*object, 0, kmem_caches[kmalloc_index(size)].object_size);
+	return true;
+}
+
 static always_inline void *kvmalloc_zeroed(size_t size, const void *caller)
 {
 	void *object;
 
-	if (likely(kmalloc_hit(size, &object)))
-		return memset(object, 0, kmem_caches[kmalloc_index(size)].object_size);
-	return kvmalloc_zeroed_slow(size, caller);
+	return likely(kvmalloc_zeroed_hit(size, &object)) ? object :
+							    kvmalloc_zeroed_slow(size, caller);
 }
 
 /* Free what any of these gave; NULL is nothing; others as foreign_free= says. */
@@ -81,7 +90,12 @@ static always_inline bool krealloc_hit(const void *ptr, size_t size)
  * Change the size, keeping the bytes up to the smaller one. ptr is not NULL, size not
  * 0. NULL: no memory, or not a pointer of ours; the object is as before.
  */
-void *kvmalloc_resize(void *ptr, size_t size, const void *caller);
+void *kvmalloc_resize_at(void *ptr, size_t size, const void *caller, uintptr_t caller_sp);
+static inline void *kvmalloc_resize(void *ptr, size_t size, const void *caller)
+{
+	return kvmalloc_resize_at(ptr, size, caller, 0);
+}
+
 /* Usable bytes of an object, constant for its life; 0: not ours. The kernel's ksize(). */
 size_t kvmalloc_size(const void *ptr);
 

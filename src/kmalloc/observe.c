@@ -169,7 +169,7 @@ void observe_alloc(const void *object, const struct kmem_cache *cache, size_t si
 	sample = sample_alloc(object, cache, area, size);
 	if (is_told_of(sample)) {
 		if (trace_wants_stacks())
-			event.stack = trace_stack(caller, here);
+			event.stack = trace_stack(caller, 0, here);
 		trace_write(&event);
 	}
 	if (unlikely(probes_armed()))

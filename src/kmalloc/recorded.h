@@ -39,8 +39,11 @@ static always_inline bool recorded_plainly(void)
 	return true;
 }
 
-/* [percpu_diverted_for_all()] An allocation that would have been a hit. NULL: none, or it is to be told of in another way. */
-static always_inline void *kmalloc_recorded(size_t size, const void *caller)
+/*
+ * [percpu_diverted_for_all()] An allocation that would have been a hit. NULL: none, or it is to be told of in another way. caller_sp: as
+ * trace_stack() takes it.
+ */
+static always_inline void *kmalloc_recorded(size_t size, const void *caller, uintptr_t caller_sp)
 {
 	uint32_t stack = 0;
 	size_t index;
@@ -52,7 +55,7 @@ static always_inline void *kmalloc_recorded(size_t size, const void *caller)
 	if (unlikely(!rseq_pop(PERCPU_BACKING, index, &object)))
 		return NULL;
 	if (trace_wants_stacks())
-		stack = trace_stack(caller, GFP_KERNEL);
+		stack = trace_stack(caller, caller_sp, GFP_KERNEL);
 	trace_put(trace_word_ptr(object, TRACE_KMALLOC, TRACE_GFP_KERNEL),
 		  trace_word_site(caller, stack, (unsigned)index), size | trace_thread.tid,
 		  GFP_KERNEL);

@@ -32,6 +32,10 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
+/* Where a function was called from, and the stack pointer there once it returns. Of the function that it is inlined into. */
+#define CALLER __builtin_return_address(0)
+#define CALLER_SP ((uintptr_t)__builtin_dwarf_cfa())
+
 /* Keep the compiler from moving memory accesses across; costs no instruction. */
 #define barrier() __asm__ __volatile__("" ::: "memory")
 

@@ -11,14 +11,25 @@
  * was faster, perhaps with the same node: look through what has come since, then 4 again. A node that is found to be there by then
  * leaves its own unused; one that a thread never gets to link (a handler that leaves by longjmp) too. No locks; any context.
  *
- * Beside the nodes are the rules for unwinding (unwind.c) and what threads remember of their last stack (stack.c). A
- * memo is taken for as long as a stack is walked, by compare-and-swap, the thread's own as a rule. A handler
- * that interrupts that takes another one; one that leaves by longjmp leaves it taken, until somebody has the place on its stack
+ * Beside the nodes are the rules for unwinding (unwind.c) and what threads remember of their last stack (stack.c), in memos, which
+ * are taken for as long as a stack is looked for. A thread has one of its own from its first stack on, which nobody else writes to
+ * but a thread that has the same place later, when this one is gone: so it is taken by plain stores, of which one cannot be seen
+ * half done by the handlers that interrupt it. A handler that finds it taken, and a thread that got none, take one of those that all
+ * share, by compare-and-swap. A handler that leaves by longjmp leaves its memo taken, until somebody has the place on its stack
  * by which the memo was taken: then the holder is known to be gone, and what is in the memo is forgotten.
  *
  * The end of tracing gives the pages back while others may be in any of these steps. So a number that was given out is never given out
  * again: `used` stays. Whoever reads a node that has become zeros finds none, and no next one. Memos that are in use are
- * let be; a memo says in which session it was filled. A depot that is half used up is replaced when tracing starts again; its
+ * let be; a memo says in which session it was filled. For that of a thread:
+ *
+ *	its thread:	1. busy = here			the end:	1. is_closed = true
+ *			2. is_closed? then busy = 0,			2. membarrier
+ *			   and a shared one			3. busy? then let it be
+ *
+ * A thread that did not see it closed in its step 2 did its step 1 before the barrier, which makes that seen in step 3. Its first page
+ * stays, for the thread's next look at it. Without membarrier all stay.
+ *
+ * A depot that is half used up is replaced when tracing starts again; its
  * addresses stay, as others may still look. A thread that stands still between getting its number and writing its event, while tracing
  * ends and begins again with another depot, writes a number that is another stack there; nothing but this event is wrong.
  */
@@ -30,20 +41,22 @@
 
 #define PAGE 4096UL
 #define NR_BUCKETS (1U << 18)
-#define NR_MEMOS 256U
+#define NR_OWN_MEMOS 256U
+#define NR_SHARED_MEMOS 64U
+#define NR_MEMOS (NR_OWN_MEMOS + NR_SHARED_MEMOS)
 #define MEMO_TRIES 8U
 #define SESSION_NONE UINT64_MAX
 #define NR_NODES_MAX (1UL << 23)
 #define NR_NODES_MIN (1UL << 16)
 
-/* Pages of a depot: the header is never given back. */
-#define BUCKETS_AT PAGE
-#define RULES_AT (BUCKETS_AT + NR_BUCKETS * sizeof(uint32_t))
-#define MEMOS_AT (RULES_AT + UNWIND_RULES * sizeof(uint64_t))
+/* Pages of a depot: the header, which is never given back, the rules, and: */
+#define BUCKETS_AT (DEPOT_RULES_AT + UNWIND_RULES * sizeof(uint64_t))
+#define MEMOS_AT (BUCKETS_AT + NR_BUCKETS * sizeof(uint32_t))
 #define MEMO_BYTES ((sizeof(struct stack_memo) + PAGE - 1) & ~(PAGE - 1))
 #define NODES_AT (MEMOS_AT + NR_MEMOS * MEMO_BYTES)
 
-static uint32_t nr_changes; /* of modules, that this process made */
+_Thread_local struct depot_own depot_own initial_exec;
+uint32_t depot_module_changes;
 
 static void *part(struct trace_depot *depot, size_t offset)
 {
@@ -120,13 +133,7 @@ uint32_t depot_node(struct trace_depot *depot, uint32_t parent, uintptr_t ip)
 	return likely(found) ? found : add_node(depot, bucket, first, parent, ip);
 }
 
-uint64_t *depot_rules(struct trace_depot *depot)
-{
-	return part(depot, RULES_AT);
-}
-
-/* Rules that may be those of modules which are gone; memos have them too. */
-static cold_path void forget_rules(struct trace_depot *depot, uint64_t maps, gfp_t gfp)
+void depot_update_rules_slow(struct trace_depot *depot, uint64_t maps, gfp_t gfp)
 {
 	const size_t bytes = UNWIND_RULES * sizeof(uint64_t);
 
@@ -137,63 +144,97 @@ static cold_path void forget_rules(struct trace_depot *depot, uint64_t maps, gfp
 	__atomic_store_n(&depot->rules_of, maps, __ATOMIC_RELEASE);
 }
 
-static void update_rules(struct trace_depot *depot, gfp_t gfp)
-{
-	uint64_t maps = (uint64_t)__atomic_load_n(&nr_changes, __ATOMIC_RELAXED) << 32 |
-			__atomic_load_n(&trace_control.maps, __ATOMIC_RELAXED);
-
-	if (unlikely(maps != __atomic_load_n(&depot->rules_of, __ATOMIC_RELAXED)))
-		forget_rules(depot, maps, gfp);
-}
-
 void trace_modules_changed(void)
 {
-	__atomic_fetch_add(&nr_changes, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&depot_module_changes, 1, __ATOMIC_RELAXED);
 }
 
 static struct stack_memo *memo_at(struct trace_depot *depot, uint64_t number)
 {
-	return part(depot, MEMOS_AT + number % NR_MEMOS * MEMO_BYTES);
+	return part(depot, MEMOS_AT + number * MEMO_BYTES);
 }
 
-static bool try_take(struct stack_memo *memo, uintptr_t here)
+static uintptr_t this_thread(void)
 {
-	uintptr_t holder = 0;
+	return (uintptr_t)__builtin_thread_pointer();
+}
 
-	if (likely(__atomic_compare_exchange_n(&memo->busy, &holder, here, false, __ATOMIC_ACQUIRE,
-					       __ATOMIC_RELAXED)))
-		return true;
-	if (likely(holder != here))
-		return false;
-	/* what the holder was writing may be half of it */
+/* Where a thread begins to look. */
+static uint64_t memo_hash(void)
+{
+	return this_thread() * 0x9e3779b97f4a7c15UL >> 32;
+}
+
+/* What the holder was writing may be half of it. */
+static struct stack_memo *forgotten(struct stack_memo *memo)
+{
 	memo->session = SESSION_NONE;
-	return true;
+	return memo;
 }
 
-struct stack_memo *depot_take_memo(struct trace_depot *depot, uintptr_t here, gfp_t gfp)
+static struct stack_memo *take_shared(struct trace_depot *depot, uintptr_t here)
 {
-	uint64_t self = (uintptr_t)__builtin_thread_pointer() * 0x9e3779b97f4a7c15UL >> 32;
-	uint64_t session;
+	uint64_t first = memo_hash();
 
-	update_rules(depot, gfp);
-	session = __atomic_load_n(&depot->session, __ATOMIC_ACQUIRE);
-	for (uint64_t i = self; i < self + MEMO_TRIES; i++) {
-		struct stack_memo *memo = memo_at(depot, i);
+	for (uint64_t i = first; i < first + MEMO_TRIES; i++) {
+		struct stack_memo *memo = memo_at(depot, NR_OWN_MEMOS + i % NR_SHARED_MEMOS);
+		uintptr_t holder = 0;
 
-		if (!try_take(memo, here))
-			continue;
-		if (unlikely(memo->session != session)) {
-			memo->session = session;
-			stack_forget(memo);
-		}
-		return memo;
+		if (__atomic_compare_exchange_n(&memo->busy, &holder, here, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
+			return memo;
+		if (holder == here)
+			return forgotten(memo);
 	}
 	return NULL;
 }
 
-void depot_put_memo(struct stack_memo *memo)
+/*
+ * This thread has none of this depot yet. One that says that it is this thread's is of a thread that is gone, or of a handler that came in
+ * between here. False: none is free.
+ */
+static bool get_own(struct trace_depot *depot)
 {
-	__atomic_store_n(&memo->busy, 0, __ATOMIC_RELEASE);
+	uint64_t first = memo_hash();
+
+	for (uint64_t i = first; i < first + MEMO_TRIES; i++) {
+		struct stack_memo *memo = memo_at(depot, i % NR_OWN_MEMOS);
+		uintptr_t owner = 0;
+
+		if (!__atomic_compare_exchange_n(&memo->owner, &owner, this_thread(), false,
+						 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
+		    owner != this_thread())
+			continue;
+		if (memo->busy)
+			forgotten(memo)->busy = 0;
+		depot_own.memo = memo;
+		/* last: a handler goes by that */
+		barrier();
+		depot_own.depot = depot;
+		return true;
+	}
+	return false;
+}
+
+struct stack_memo *depot_take_memo_slow(struct trace_depot *depot, uintptr_t here)
+{
+	struct stack_memo *memo;
+
+	if (depot_own.depot != depot && get_own(depot)) {
+		memo = depot_take_own(depot, here);
+		if (memo)
+			return memo;
+	}
+	memo = depot_own.memo;
+	if (depot_own.depot == depot && memo->busy == here)
+		return forgotten(memo);
+	return take_shared(depot, here);
+}
+
+void depot_renew_memo(struct stack_memo *memo, uint64_t session)
+{
+	memo->session = session;
+	stack_forget(memo);
 }
 
 void trace_depot_create(bool replace)
@@ -215,24 +256,58 @@ void trace_depot_create(bool replace)
 	}
 }
 
+static void close_own(struct trace_depot *depot, bool is_closed)
+{
+	for (uint64_t i = 0; i < NR_OWN_MEMOS; i++)
+		if (memo_at(depot, i)->owner)
+			__atomic_store_n(&memo_at(depot, i)->is_closed, is_closed,
+					 __ATOMIC_RELEASE);
+}
+
+static void discard_own(struct trace_depot *depot)
+{
+	bool is_safe;
+
+	close_own(depot, true);
+	is_safe = os_membarrier_rseq() == 0;
+	for (uint64_t i = 0; is_safe && i < NR_OWN_MEMOS; i++) {
+		struct stack_memo *memo = memo_at(depot, i);
+
+		if (!memo->is_closed || __atomic_load_n(&memo->busy, __ATOMIC_ACQUIRE))
+			continue;
+		memo->session = 0;
+		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
+	}
+	close_own(depot, false);
+}
+
+static void discard_shared(struct trace_depot *depot)
+{
+	for (uint64_t i = NR_OWN_MEMOS; i < NR_MEMOS; i++) {
+		struct stack_memo *memo = memo_at(depot, i);
+		uintptr_t holder = 0;
+
+		if (!memo->session ||
+		    !__atomic_compare_exchange_n(&memo->busy, &holder, (uintptr_t)&memo, false,
+						 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			continue;
+		/* with the first page, the last to go, goes that it is taken */
+		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
+		os_discard(memo, PAGE);
+	}
+}
+
 void trace_depot_discard(void)
 {
 	struct trace_depot *depot = depot_now();
 
 	if (!depot)
 		return;
-	os_discard(part(depot, BUCKETS_AT), MEMOS_AT - BUCKETS_AT);
+	os_discard(depot_rules(depot), MEMOS_AT - DEPOT_RULES_AT);
 	os_discard(part(depot, NODES_AT), align_up(depot->used * sizeof(struct trace_node), PAGE));
 	__atomic_fetch_add(&depot->session, 1, __ATOMIC_RELEASE);
-	for (uint64_t i = 0; i < NR_MEMOS; i++) {
-		struct stack_memo *memo = memo_at(depot, i);
-
-		if (!memo->session || !try_take(memo, (uintptr_t)&memo))
-			continue;
-		/* with the first page, the last to go, goes that it is taken */
-		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
-		os_discard(memo, PAGE);
-	}
+	discard_own(depot);
+	discard_shared(depot);
 }
 
 void trace_depot_fork_child(void)

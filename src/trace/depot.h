@@ -8,17 +8,78 @@
 
 /* The node of a frame below its caller's; 0: no room, which is counted by whoever gets that. */
 uint32_t depot_node(struct trace_depot *depot, uint32_t parent, uintptr_t ip);
-/*
- * One that nobody else uses; forgotten if it is out of date, and so are then the rules. here: a place on the stack that the caller has until
- * it puts it back. NULL: all are in use.
- */
-struct stack_memo *depot_take_memo(struct trace_depot *depot, uintptr_t here, gfp_t gfp);
-void depot_put_memo(struct stack_memo *memo);
-uint64_t *depot_rules(struct trace_depot *depot);
+/* What this thread remembers, of which depot. */
+extern _Thread_local struct depot_own {
+	struct trace_depot *depot;
+	struct stack_memo *memo;
+} depot_own initial_exec hidden;
+
+extern uint32_t depot_module_changes hidden; /* that this process made */
+
+void depot_update_rules_slow(struct trace_depot *depot, uint64_t maps, gfp_t gfp);
+struct stack_memo *depot_take_memo_slow(struct trace_depot *depot, uintptr_t here);
+void depot_renew_memo(struct stack_memo *memo, uint64_t session);
+
+#define DEPOT_RULES_AT 4096UL
+
+static inline uint64_t *depot_rules(struct trace_depot *depot)
+{
+	return (uint64_t *)((char *)depot + DEPOT_RULES_AT);
+}
 
 static inline struct trace_depot *depot_now(void)
 {
 	return (struct trace_depot *)__atomic_load_n(&trace_control.depot, __ATOMIC_ACQUIRE);
+}
+
+/* Rules may be those of modules which are gone; memos have them too. */
+static always_inline void depot_update_rules(struct trace_depot *depot, gfp_t gfp)
+{
+	uint64_t maps = (uint64_t)__atomic_load_n(&depot_module_changes, __ATOMIC_RELAXED) << 32 |
+			__atomic_load_n(&trace_control.maps, __ATOMIC_RELAXED);
+
+	if (unlikely(maps != __atomic_load_n(&depot->rules_of, __ATOMIC_RELAXED)))
+		depot_update_rules_slow(depot, maps, gfp);
+}
+
+/* This thread's own, if it has one that is free. depot.c says why plain stores do. */
+static always_inline struct stack_memo *depot_take_own(struct trace_depot *depot, uintptr_t here)
+{
+	struct stack_memo *memo = depot_own.memo;
+
+	if (unlikely(depot_own.depot != depot || memo->busy))
+		return NULL;
+	__atomic_store_n(&memo->busy, here, __ATOMIC_RELAXED);
+	barrier();
+	if (likely(!__atomic_load_n(&memo->is_closed, __ATOMIC_RELAXED)))
+		return memo;
+	__atomic_store_n(&memo->busy, 0, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static always_inline void depot_put_memo(struct stack_memo *memo)
+{
+	__atomic_store_n(&memo->busy, 0, __ATOMIC_RELEASE);
+}
+
+/*
+ * One that nobody else uses; forgotten if it is out of date, and so are then the rules. here: a place on the stack that the caller has until
+ * it puts it back. NULL: all are in use.
+ */
+static always_inline struct stack_memo *depot_take_memo(struct trace_depot *depot, uintptr_t here,
+							gfp_t gfp)
+{
+	struct stack_memo *memo;
+	uint64_t session;
+
+	depot_update_rules(depot, gfp);
+	session = __atomic_load_n(&depot->session, __ATOMIC_ACQUIRE);
+	memo = depot_take_own(depot, here);
+	if (unlikely(!memo))
+		memo = depot_take_memo_slow(depot, here);
+	if (memo && unlikely(memo->session != session))
+		depot_renew_memo(memo, session);
+	return memo;
 }
 
 #endif

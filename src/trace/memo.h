@@ -14,7 +14,7 @@ struct stack_word {
 	uintptr_t at, value;
 };
 
-/* A frame of the stack that was walked last. */
+/* A frame of the stack that was walked last: a line of the cache. */
 struct stack_entry {
 	struct frame frame; /* bp only if needs_bp */
 	uintptr_t bp_at;    /* where its caller's bp is; 0: that is the same */
@@ -27,7 +27,9 @@ struct stack_entry {
 	bool is_plain;
 	bool all_plain; /* so it is from here on, up to the outermost */
 	bool needs_bp;	/* what is outside of it depends on its bp */
-};
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct stack_entry) == 64, "one line");
 
 #define STACK_PREFIX_MAX 8U
 #define STACK_PREFIXES 4U
@@ -42,7 +44,16 @@ struct stack_prefix {
 	} frame[STACK_PREFIX_MAX];
 };
 
-#define STACK_WAY_WORDS 12U
+#define STACK_GROUP 4U /* so many words are compared at a time, without asking after each */
+
+/* Words of the stack, relative to a stack pointer. A group that is not full has its first one again. */
+struct stack_words {
+	uint32_t at[STACK_GROUP];
+	uintptr_t value[STACK_GROUP];
+};
+
+#define STACK_WAY_GROUPS 3U
+#define STACK_WAY_WORDS (STACK_WAY_GROUPS * STACK_GROUP)
 #define STACK_WAYS 4U /* in a set */
 #define STACK_SETS 128U
 
@@ -52,31 +63,37 @@ struct stack_prefix {
  */
 struct stack_way {
 	uintptr_t site, sp;
-	uint32_t at[STACK_WAY_WORDS]; /* from sp on */
-	uintptr_t value[STACK_WAY_WORDS];
-	uint8_t nr_links, nr_words;
-	bool needs_bp, has_joint_bp;
-	uint16_t joint;
-	uint32_t node, parent; /* of the innermost frame, where the joint's is parent */
 	uintptr_t joint_sp, joint_ip;
-	uintptr_t bp;	    /* needs_bp: at the call site */
+	uint32_t node, parent; /* of the innermost frame, where the joint's is parent */
+	uint16_t joint;
+	uint8_t nr_links, nr_groups;
+	bool needs_bp, has_joint_bp;
+	uintptr_t bp; /* needs_bp: at the call site */
+	struct stack_words group[STACK_WAY_GROUPS];
 	uintptr_t joint_bp; /* has_joint_bp */
-};
+} __attribute__((aligned(64)));
 
 /* The stack that was walked last, from the call site on; and one that is being walked. */
 struct stack_memo {
-	uintptr_t busy; /* somebody uses it, who has that place on its stack; 0: nobody */
+	uintptr_t busy;	  /* somebody uses it, who has that place on its stack; 0: nobody */
+	uintptr_t owner;  /* a thread's pointer, see depot.c; 0: nobody's */
+	bool is_closed;	  /* the owner too is to let it alone */
+	uint64_t session; /* when it was valid */
 	uint32_t nr, nr_new;
-	enum unwind_step end; /* what was behind the outermost */
-	uint64_t session;     /* when it was valid */
+	uintptr_t outermost;  /* the stack pointer of entry[0] */
+	enum unwind_step end; /* what was behind that */
+	bool ends_surely;     /* by a table: that depends on nothing */
 	unsigned last_prefix;
 	unsigned last_way; /* where a new one goes, modulo STACK_WAYS */
 	struct stack_prefix prefix[STACK_PREFIXES];
 	uint32_t tag[STACK_SETS][STACK_WAYS]; /* 0: no way */
 	struct stack_way way[STACK_SETS][STACK_WAYS];
-	/* outermost first; link[i] is the return address from entry[i] to entry[i - 1], saved[] what they need to know of rbp */
-	struct stack_word link[TRACE_STACK_FRAMES], saved[TRACE_STACK_FRAMES];
-	struct stack_entry entry[TRACE_STACK_FRAMES];
+	struct stack_entry entry[TRACE_STACK_FRAMES]; /* outermost first */
+	/*
+	 * stack_link() of i is the return address from entry[i] to entry[i - 1]; what stands before that of 1 is the same again, for
+	 * who looks at a whole group. saved[]: what they need to know of rbp.
+	 */
+	struct stack_word link[STACK_GROUP - 1 + TRACE_STACK_FRAMES], saved[TRACE_STACK_FRAMES];
 	struct frame new[TRACE_STACK_FRAMES + 1]; /* innermost first */
 };
 
@@ -97,8 +114,40 @@ static inline uint32_t way_tag(uintptr_t hash)
 	return (uint32_t)(hash >> 40) | 1;
 }
 
+static inline const struct stack_word *stack_link(const struct stack_memo *memo, uint32_t i)
+{
+	return &memo->link[STACK_GROUP - 1 + i];
+}
+
+static always_inline uintptr_t stack_word_difference(const struct stack_word *word)
+{
+	return *(const uintptr_t *)word->at ^ word->value;
+}
+
+bool stack_ends_as_before(const struct stack_memo *memo, const struct walk *walk);
+
 /* Is what is remembered outside of entry[at] what it was? */
-bool stack_is_as_before(const struct stack_memo *memo, const struct walk *walk, uint32_t at);
+static always_inline bool stack_is_as_before(const struct stack_memo *memo, const struct walk *walk,
+					     uint32_t at)
+{
+	const struct stack_entry *entry = &memo->entry[at];
+	const struct stack_word *word = stack_link(memo, at);
+	uintptr_t difference = 0;
+
+	/* the words are all between these */
+	if (unlikely(!entry->all_plain || entry->frame.sp < walk->low ||
+		     memo->outermost > walk->high))
+		return false;
+	/* none waits for the one before */
+	for (; word > stack_link(memo, 0); word -= STACK_GROUP)
+		difference |= stack_word_difference(word) | stack_word_difference(word - 1) |
+			      stack_word_difference(word - 2) | stack_word_difference(word - 3);
+	for (word = &memo->saved[entry->nr_saved]; unlikely(word-- > memo->saved);)
+		difference |= stack_word_difference(word);
+	return likely(!difference) &&
+	       (likely(memo->ends_surely) || stack_ends_as_before(memo, walk));
+}
+
 /* The number of the stack from new[0] on, which is a call site; remembered. 0: no room. */
 uint32_t stack_walk(struct trace_depot *depot, struct stack_memo *memo, struct walk *walk);
 

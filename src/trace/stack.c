@@ -9,7 +9,8 @@
  *
  * Steps: 1. through the library, from here to the call site: there are few ways, so these are remembered too, as the return
  * addresses on them and where they stand; 2. a way from there; 3. the words outside of it. Where one of these fails the stack is walked
- * (stack_walk.c), and remembered.
+ * (stack_walk.c), and remembered. An entry point knows its call site's stack pointer: then step 1 is left out, unless rbp matters there,
+ * which only that step finds.
  *
  * No locks; any context. A thread that can't get a memo walks all of its stack, BARE_FRAMES at most. One that gets no node, or whose call
  * site is not on its stack, has its call site alone; that is counted.
@@ -100,25 +101,40 @@ static bool walk_to_site(struct stack_memo *memo, struct walk *walk, const struc
 	return walk_to_site_slow(memo, walk, here, call_site, site);
 }
 
-/* Are the words on it what they were? */
-static bool is_way(const struct stack_way *way, const struct frame *site)
+static always_inline uintptr_t words_difference(const struct stack_words *words, uintptr_t sp)
 {
-	if (way->site != site->ip || way->sp != site->sp || (way->needs_bp && way->bp != site->bp))
+	uintptr_t difference = 0;
+
+	for (unsigned i = 0; i < STACK_GROUP; i++)
+		difference |= *(const uintptr_t *)(sp + words->at[i]) ^ words->value[i];
+	return difference;
+}
+
+/* Are the words on it what they were? */
+static always_inline bool is_way(const struct stack_way *way, const struct frame *site)
+{
+	uintptr_t difference = 0;
+
+	if (unlikely(way->site != site->ip || way->sp != site->sp))
 		return false;
-	for (unsigned i = 0; i < way->nr_words; i++)
-		if (*(const uintptr_t *)(site->sp + way->at[i]) != way->value[i])
-			return false;
-	return true;
+	for (unsigned i = 0; i < way->nr_groups; i++)
+		difference |= words_difference(&way->group[i], site->sp);
+	return !difference;
 }
 
 /* Does it end at the frame that is remembered there now? */
-static bool leads_to(const struct stack_way *way, const struct stack_memo *memo)
+static always_inline bool leads_to(const struct stack_way *way, const struct stack_memo *memo)
 {
 	const struct stack_entry *joint = &memo->entry[way->joint];
 
 	return way->joint < memo->nr && joint->frame.sp == way->joint_sp &&
 	       joint->frame.ip == way->joint_ip && !joint->frame.is_exact &&
 	       (!joint->needs_bp || (way->has_joint_bp && way->joint_bp == joint->frame.bp));
+}
+
+static uintptr_t way_value(const struct stack_way *way, unsigned i)
+{
+	return way->group[i / STACK_GROUP].value[i % STACK_GROUP];
 }
 
 /* The node at the inner end of a way, of which the joint has another one than before. */
@@ -129,7 +145,7 @@ static cold_path uint32_t update_way(struct trace_depot *depot, struct stack_way
 
 	/* the last one is the joint */
 	for (unsigned i = way->nr_links; node && i-- > 1;)
-		node = depot_node(depot, node, way->value[i - 1]);
+		node = depot_node(depot, node, way_value(way, i - 1));
 	if (node && way->nr_links)
 		node = depot_node(depot, node, way->site);
 	if (!node)
@@ -139,9 +155,10 @@ static cold_path uint32_t update_way(struct trace_depot *depot, struct stack_way
 	return node;
 }
 
-/* By a way that is remembered, to a stack that is; 0: there is none. */
-static uint32_t find_by_way(struct trace_depot *depot, struct stack_memo *memo, struct walk *walk,
-			    const struct frame *site)
+/* By a way that is remembered, to a stack that is; 0: there is none. has_bp: site->bp is what it says. */
+static always_inline uint32_t find_by_way(struct trace_depot *depot, struct stack_memo *memo,
+					  const struct walk *walk, const struct frame *site,
+					  bool has_bp)
 {
 	uintptr_t hash = way_hash(site->ip, site->sp);
 	unsigned set = way_set(hash);
@@ -153,7 +170,7 @@ static uint32_t find_by_way(struct trace_depot *depot, struct stack_memo *memo, 
 		uint32_t parent;
 
 		if (memo->tag[set][i] != tag || way->joint_sp > walk->high || !is_way(way, site) ||
-		    !leads_to(way, memo))
+		    (way->needs_bp && !(has_bp && way->bp == site->bp)) || !leads_to(way, memo))
 			continue;
 		if (!stack_is_as_before(memo, walk, way->joint))
 			return 0;
@@ -176,9 +193,9 @@ static always_inline void start_here(struct frame *here)
 			 : "=&r"(here->ip), "=&r"(here->sp), "=&r"(here->bp));
 }
 
-/* 0: no room, or the call site is not on the stack. */
-static uint32_t find_number(struct trace_depot *depot, struct stack_memo *memo,
-			    const void *call_site, gfp_t gfp)
+/* Step by step to the call site, and from there as well if need be. 0: no room, or the call site is not on the stack. */
+static busy_path uint32_t find_number_slow(struct trace_depot *depot, struct stack_memo *memo,
+					   const void *call_site, gfp_t gfp)
 {
 	struct frame here;
 	struct walk walk;
@@ -188,8 +205,22 @@ static uint32_t find_number(struct trace_depot *depot, struct stack_memo *memo,
 	unwind_start(&walk, here.sp, depot_rules(depot), gfp);
 	if (!walk_to_site(memo, &walk, &here, call_site, &memo->new[0]))
 		return 0;
-	number = find_by_way(depot, memo, &walk, &memo->new[0]);
+	number = find_by_way(depot, memo, &walk, &memo->new[0], true);
 	return number ? number : stack_walk(depot, memo, &walk);
+}
+
+static always_inline uint32_t find_number(struct trace_depot *depot, struct stack_memo *memo,
+					  const void *call_site, uintptr_t sp, gfp_t gfp)
+{
+	struct frame site = { .ip = (uintptr_t)call_site, .sp = sp };
+	struct walk walk;
+	uint32_t number = 0;
+
+	if (likely(sp)) {
+		unwind_start(&walk, sp, depot_rules(depot), gfp);
+		number = find_by_way(depot, memo, &walk, &site, false);
+	}
+	return likely(number) ? number : find_number_slow(depot, memo, call_site, gfp);
 }
 
 /* The same without a memo: all step by step, and not so many. */
@@ -223,7 +254,7 @@ static cold_path uint32_t find_number_bare(struct trace_depot *depot, const void
 	return node;
 }
 
-uint32_t trace_stack(const void *call_site, gfp_t gfp)
+uint32_t trace_stack(const void *call_site, uintptr_t sp, gfp_t gfp)
 {
 	struct trace_depot *depot = depot_now();
 	struct stack_memo *memo;
@@ -235,7 +266,7 @@ uint32_t trace_stack(const void *call_site, gfp_t gfp)
 		return 0;
 	memo = depot_take_memo(depot, (uintptr_t)&here, gfp);
 	if (likely(memo)) {
-		number = find_number(depot, memo, call_site, gfp);
+		number = find_number(depot, memo, call_site, sp, gfp);
 		depot_put_memo(memo);
 	} else {
 		number = find_number_bare(depot, call_site, gfp);

@@ -38,33 +38,12 @@ static uint32_t find_same(const struct stack_memo *memo, uint32_t *from, const s
 }
 
 /* Does what was behind the outermost follow from it as before? The walk stays where it is. */
-static bool ends_as_before(const struct stack_memo *memo, const struct walk *walk)
+cold_path bool stack_ends_as_before(const struct stack_memo *memo, const struct walk *walk)
 {
 	struct frame outermost = memo->entry[0].frame, unused;
 	struct walk trial = *walk;
 
-	/* said by a table: it depends on nothing */
-	if (likely(outermost.rule.kind == UNWIND_END && memo->end == UNWIND_TOP))
-		return true;
 	return unwind_step(&trial, &outermost, &outermost, &unused) == memo->end;
-}
-
-bool stack_is_as_before(const struct stack_memo *memo, const struct walk *walk, uint32_t at)
-{
-	const struct stack_entry *entry = &memo->entry[at];
-	const struct stack_word *word;
-
-	/* the words are all between these */
-	if (unlikely(!entry->all_plain || entry->frame.sp < walk->low ||
-		     memo->entry[0].frame.sp > walk->high))
-		return false;
-	for (word = &memo->link[at]; word > memo->link; word--)
-		if (*(const uintptr_t *)word->at != word->value)
-			return false;
-	for (word = &memo->saved[entry->nr_saved]; word-- > memo->saved;)
-		if (*(const uintptr_t *)word->at != word->value)
-			return false;
-	return ends_as_before(memo, walk);
 }
 
 /* Does entry[at - 1] follow from it? */
@@ -73,7 +52,7 @@ static bool has_same_caller(const struct stack_memo *memo, const struct walk *wa
 	const struct stack_entry *entry = &memo->entry[at], *caller = entry - 1;
 
 	if (!entry->is_plain || caller->frame.sp <= walk->low || caller->frame.sp > walk->high ||
-	    *(const uintptr_t *)memo->link[at].at != caller->frame.ip)
+	    *(const uintptr_t *)stack_link(memo, at)->at != caller->frame.ip)
 		return false;
 	/* a place where the bp is lies in the frame */
 	return !entry->bp_at || !caller->needs_bp ||
@@ -143,6 +122,11 @@ static bool needs_bp(const struct unwind_rule *rule, bool caller_needs)
 	return rule->bp_kind == UNWIND_BP_BP || (rule->bp_kind == UNWIND_BP_SAME && caller_needs);
 }
 
+static struct stack_word *link_at(struct stack_memo *memo, uint32_t i)
+{
+	return &memo->link[STACK_GROUP - 1 + i];
+}
+
 /* Of entry[i], how its caller, which is there, follows from it. */
 static void set_link(struct stack_memo *memo, uint32_t i)
 {
@@ -154,7 +138,7 @@ static void set_link(struct stack_memo *memo, uint32_t i)
 	entry->needs_bp = needs_bp(rule, caller->needs_bp);
 	entry->is_plain = rule->kind == UNWIND_SP || rule->kind == UNWIND_BP;
 	entry->nr_saved = caller->nr_saved;
-	memo->link[i] = (struct stack_word){ top - WORD, caller->frame.ip };
+	*link_at(memo, i) = (struct stack_word){ top - WORD, caller->frame.ip };
 	if (entry->is_plain && rule->bp_kind != UNWIND_BP_SAME) {
 		entry->bp_at = (rule->bp_kind == UNWIND_BP_CFA ? top : frame->bp) + offset;
 		/* then it is within bounds if the caller's stack pointer is */
@@ -205,6 +189,10 @@ static uint32_t remember(struct stack_memo *memo, uint32_t base, enum unwind_ste
 		set_entry(memo, base + i, &memo->new[nr_new - 1 - i]);
 	memo->nr = base + nr_new;
 	memo->end = end;
+	memo->outermost = memo->entry[0].frame.sp;
+	memo->ends_surely = end == UNWIND_TOP && memo->entry[0].frame.rule.kind == UNWIND_END;
+	for (uint32_t i = 0; i < STACK_GROUP && memo->nr > 1; i++)
+		memo->link[i] = *stack_link(memo, 1);
 	return base;
 }
 
@@ -237,10 +225,27 @@ static struct stack_way *choose_way(struct stack_memo *memo, const struct frame 
 	return &memo->way[set][at];
 }
 
-static void add_word(struct stack_way *way, const struct stack_word *word)
+static void add_word(struct stack_way *way, uint32_t nr, const struct stack_word *word)
 {
-	way->at[way->nr_words] = (uint32_t)(word->at - way->sp);
-	way->value[way->nr_words++] = word->value;
+	struct stack_words *group = &way->group[nr / STACK_GROUP];
+
+	group->at[nr % STACK_GROUP] = (uint32_t)(word->at - way->sp);
+	group->value[nr % STACK_GROUP] = word->value;
+}
+
+/* The words from entry[innermost] to entry[joint]; the last group is filled up. */
+static void set_words(const struct stack_memo *memo, struct stack_way *way, uint32_t innermost,
+		      uint32_t joint)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t i = innermost; i > joint; i--)
+		add_word(way, nr++, stack_link(memo, i));
+	for (uint32_t i = memo->entry[joint].nr_saved; i < memo->entry[innermost].nr_saved; i++)
+		add_word(way, nr++, &memo->saved[i]);
+	for (; nr % STACK_GROUP; nr++)
+		add_word(way, nr, stack_link(memo, innermost));
+	way->nr_groups = (uint8_t)(nr / STACK_GROUP);
 }
 
 static void remember_way(struct stack_memo *memo, uint32_t joint)
@@ -254,24 +259,19 @@ static void remember_way(struct stack_memo *memo, uint32_t joint)
 	    end->frame.sp - site->frame.sp > UINT32_MAX)
 		return;
 	way = choose_way(memo, &site->frame);
-	*way = (struct stack_way){
-		.site = site->frame.ip,
-		.sp = site->frame.sp,
-		.nr_links = (uint8_t)(innermost - joint),
-		.needs_bp = site->needs_bp,
-		.bp = site->frame.bp,
-		.joint = (uint16_t)joint,
-		.joint_sp = end->frame.sp,
-		.joint_ip = end->frame.ip,
-		.has_joint_bp = end->needs_bp,
-		.joint_bp = end->frame.bp,
-		.node = site->node,
-		.parent = end->node,
-	};
-	for (uint32_t i = innermost; i > joint; i--)
-		add_word(way, &memo->link[i]);
-	for (uint32_t i = end->nr_saved; i < site->nr_saved; i++)
-		add_word(way, &memo->saved[i]);
+	way->site = site->frame.ip;
+	way->sp = site->frame.sp;
+	way->nr_links = (uint8_t)(innermost - joint);
+	way->needs_bp = site->needs_bp;
+	way->bp = site->frame.bp;
+	way->joint = (uint16_t)joint;
+	way->joint_sp = end->frame.sp;
+	way->joint_ip = end->frame.ip;
+	way->has_joint_bp = end->needs_bp;
+	way->joint_bp = end->frame.bp;
+	way->node = site->node;
+	way->parent = end->node;
+	set_words(memo, way, innermost, joint);
 }
 
 uint32_t stack_walk(struct trace_depot *depot, struct stack_memo *memo, struct walk *walk)

@@ -77,10 +77,11 @@ static inline bool trace_wants_stacks(void)
 }
 
 /*
- * [trace_wants_stacks()] The number of this thread's call stack, from the return address call_site on; 0: no room. gfp: may
- * it make system calls? Where not, a stack that was not looked at before is cut at the end of its page.
+ * [trace_wants_stacks()] The number of this thread's call stack, from the return address call_site on; 0: no room. sp: the stack
+ * pointer there, once it is returned to; 0: not known, and it takes longer. gfp: may it make system calls? Where not, a stack that
+ * was not looked at before is cut at the end of its page.
  */
-uint32_t trace_stack(const void *call_site, gfp_t gfp);
+uint32_t trace_stack(const void *call_site, uintptr_t sp, gfp_t gfp);
 /* The program's modules have changed, or are about to: what is known of its code may be wrong. */
 void trace_modules_changed(void);
 /* [trace_lock] Make room for stacks; give its pages back. In the child of fork: forget it. */

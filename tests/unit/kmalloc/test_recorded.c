@@ -55,7 +55,7 @@ static void event_is_that_of_the_general_way(void)
 
 	record_all();
 	head = ring()->head;
-	object = kmalloc_recorded(SIZE, SITE);
+	object = kmalloc_recorded(SIZE, SITE, 0);
 	CHECK(object != NULL);
 	CHECK_EQ(ring()->head, head + 1);
 	memcpy(straight, last_event(), sizeof(straight));
@@ -76,7 +76,7 @@ static void free_is_that_of_the_general_way(void)
 	void *object;
 
 	record_all();
-	object = kmalloc_recorded(SIZE, SITE);
+	object = kmalloc_recorded(SIZE, SITE, 0);
 	CHECK_EQ(kfree_recorded(object, SITE), RECORDED_FREE_DONE);
 	memcpy(straight, last_event(), sizeof(straight));
 	CHECK(kvmalloc_observed(SIZE, NULL, SITE) == object);
@@ -130,7 +130,7 @@ static void nothing_is_done(void)
 	uint64_t head = ring()->head;
 	uint32_t until = trace_thread.until_look;
 
-	CHECK(!percpu_diverted_for_all() || !kmalloc_recorded(SIZE, SITE));
+	CHECK(!percpu_diverted_for_all() || !kmalloc_recorded(SIZE, SITE, 0));
 	CHECK(!percpu_diverted_for_all() || kfree_recorded(object, SITE) == RECORDED_FREE_NOT);
 	CHECK_EQ(ring()->head, head);
 	CHECK_EQ(trace_thread.until_look, until);
@@ -152,31 +152,31 @@ static void where_anything_is_the_matter_nothing_is_done(void)
 	WITH(context_scope = SCOPE_NOIO, context_scope = 0);
 	WITH(lock_depth++, lock_depth--);
 	trace_thread.tid = 0;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 	record_all();
-	CHECK(kmalloc_recorded(SIZE, SITE) != NULL);
+	CHECK(kmalloc_recorded(SIZE, SITE, 0) != NULL);
 	trace_thread.until_look = 0;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 }
 
 static void wish_of_the_reader_is_not_passed_over(void)
 {
 	record_all();
 	trace_control.want_trim++;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 	trace_control.trimmed = trace_control.want_trim;
-	CHECK(kmalloc_recorded(SIZE, SITE) != NULL);
+	CHECK(kmalloc_recorded(SIZE, SITE, 0) != NULL);
 	trace_control.generation++;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 	trace_control.applied = trace_control.generation;
 	probe_semaphores.of[TRACE_KFREE - 1] = 1;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 	probe_semaphores.of[TRACE_KFREE - 1] = 0;
 	trace_control.mode = TRACE_OFF;
-	CHECK(!kmalloc_recorded(SIZE, SITE));
+	CHECK(!kmalloc_recorded(SIZE, SITE, 0));
 	trace_control.mode = TRACE_ALL;
-	CHECK(kmalloc_recorded(SIZE, SITE) != NULL);
-	CHECK(!kmalloc_recorded(KMALLOC_MAX_SIZE + 1, SITE));
+	CHECK(kmalloc_recorded(SIZE, SITE, 0) != NULL);
+	CHECK(!kmalloc_recorded(KMALLOC_MAX_SIZE + 1, SITE, 0));
 }
 
 static void child_of_vfork_has_no_part_in_it(void)
@@ -188,7 +188,7 @@ static void child_of_vfork_has_no_part_in_it(void)
 	head = ring()->head;
 	percpu_vfork_child();
 	object = kvmalloc_slow(SIZE, NULL, SITE);
-	CHECK(object != NULL && !kmalloc_recorded(SIZE, SITE));
+	CHECK(object != NULL && !kmalloc_recorded(SIZE, SITE, 0));
 	CHECK_EQ(kfree_recorded(object, SITE), RECORDED_FREE_NOT);
 	percpu_vfork_parent();
 	CHECK_EQ(ring()->head, head);

@@ -25,7 +25,7 @@
 #define no_tail_call() __asm__ volatile("" ::: "memory")
 
 static _Thread_local uint64_t seed;
-static _Thread_local unsigned stacks_left;
+static _Thread_local unsigned stacks_left, asked;
 static _Atomic unsigned long checked, in_handlers, longest, cut;
 
 static struct trace_depot *depot(void)
@@ -60,11 +60,21 @@ static void check_stack(uint32_t number, void *const *frames, size_t count)
 	checked++;
 }
 
+/* As entry points ask, mostly, and as others do, from which it is the same. */
+static always_inline uint32_t stack_from(const void *site, uintptr_t sp, gfp_t gfp)
+{
+	uint32_t number = trace_stack(site, ++asked % 4 ? sp : 0, gfp);
+
+	if (asked % 16 == 0)
+		CHECK_EQ(trace_stack(site, sp, gfp), number);
+	return number;
+}
+
 /* Where it is called from is the call site. */
 static no_inline void ask(void)
 {
-	void *frames[FRAMES_MAX], *site = __builtin_return_address(0);
-	uint32_t number = trace_stack(site, GFP_KERNEL);
+	void *frames[FRAMES_MAX], *site = CALLER;
+	uint32_t number = stack_from(site, CALLER_SP, GFP_KERNEL);
 	size_t count = (size_t)backtrace(frames, FRAMES_MAX), skip = 0;
 
 	while (skip < count && frames[skip] != site)
@@ -76,7 +86,7 @@ static no_inline void ask(void)
 /* Where the stack ends nobody knows: it is walked, and that is all. */
 static no_inline void ask_cut(void)
 {
-	CHECK(trace_stack(__builtin_return_address(0), GFP_KERNEL) > TRACE_NODE_CUT);
+	CHECK(stack_from(CALLER, CALLER_SP, GFP_KERNEL) > TRACE_NODE_CUT);
 	no_tail_call();
 }
 
@@ -302,7 +312,7 @@ static void stacks_in_handlers_are_right(void)
 
 static no_inline void ask_atomically(void)
 {
-	CHECK(trace_stack(__builtin_return_address(0), GFP_NOWAIT) > TRACE_NODE_CUT);
+	CHECK(stack_from(CALLER, CALLER_SP, GFP_NOWAIT) > TRACE_NODE_CUT);
 	no_tail_call();
 }
 
@@ -359,7 +369,7 @@ static no_inline void asks_deep(unsigned depth)
 		asks_deep(depth - 1);
 	else
 		for (int i = 0; i < 50; i++)
-			trace_stack(__builtin_return_address(0), GFP_KERNEL);
+			trace_stack(CALLER, i % 4 ? CALLER_SP : 0, GFP_KERNEL);
 	no_tail_call();
 }
 
@@ -444,13 +454,13 @@ static ucontext_t back, other;
 
 static void on_other_stack(void)
 {
-	uint32_t number = trace_stack(NULL, GFP_KERNEL);
+	uint32_t number = trace_stack(NULL, 0, GFP_KERNEL);
 
 	/* no call site is NULL: it is looked for up to the end */
 	CHECK_EQ(number, 0);
 	stacks_left = 1;
 	/* it ends where the stack does, not behind */
-	CHECK(trace_stack(__builtin_return_address(0), GFP_KERNEL) > TRACE_NODE_CUT);
+	CHECK(stack_from(CALLER, CALLER_SP, GFP_KERNEL) > TRACE_NODE_CUT);
 }
 
 static void a_stack_with_nothing_behind_it_is_not_left(void)
@@ -549,7 +559,7 @@ static void stack_pointers_of_signals_are_not_believed(void)
 /* Where no system call may be made, and this thread's stack is not known yet: nothing but this page is looked at. */
 static void *asks_atomically(void *unused)
 {
-	CHECK(trace_stack(__builtin_return_address(0), GFP_NOWAIT) > TRACE_NODE_CUT);
+	CHECK(stack_from(CALLER, CALLER_SP, GFP_NOWAIT) > TRACE_NODE_CUT);
 	return unused;
 }
 
