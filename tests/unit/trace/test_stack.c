@@ -450,6 +450,53 @@ static void a_memo_that_a_jump_left_is_found_again(void)
 	CHECK(depot_take_memo(depot(), here + 8, GFP_KERNEL) != memo);
 }
 
+/* As the end of tracing does before its pages go. */
+static void a_memo_that_is_closed_is_let_be(void)
+{
+	uintptr_t here = (uintptr_t)&here;
+	struct stack_memo *own, *other;
+
+	begin();
+	own = depot_take_memo(depot(), here, GFP_KERNEL);
+	CHECK(own);
+	depot_put_memo(own);
+	CHECK(depot_take_memo(depot(), here, GFP_KERNEL) == own);
+	depot_put_memo(own);
+	own->is_closed = true;
+	other = depot_take_memo(depot(), here, GFP_KERNEL);
+	CHECK(other && other != own);
+	CHECK_EQ(own->busy, 0);
+	depot_put_memo(other);
+	own->is_closed = false;
+	CHECK(depot_take_memo(depot(), here, GFP_KERNEL) == own);
+}
+
+static void *takes_memo(void *memo)
+{
+	uintptr_t here = (uintptr_t)&here;
+
+	*(struct stack_memo **)memo = depot_take_memo(depot(), here, GFP_KERNEL);
+	return NULL;
+}
+
+/* Each ends with its memo in use; and one that comes to the place of one that is gone gets that, forgotten. */
+static void a_thread_that_is_gone_leaves_its_memo(void)
+{
+	struct stack_memo *memo[1000] = { NULL };
+	pthread_t id;
+
+	begin();
+	for (size_t i = 0; i < ARRAY_SIZE(memo); i++) {
+		pthread_create(&id, NULL, takes_memo, &memo[i]);
+		pthread_join(id, NULL);
+		CHECK(memo[i]);
+		CHECK(!memo[i]->nr);
+		memo[i]->nr = 1;
+	}
+	/* the C library gives a new thread the stack of one that is gone */
+	CHECK(memo[998] == memo[999]);
+}
+
 static ucontext_t back, other;
 
 static void on_other_stack(void)
@@ -601,6 +648,8 @@ int main(void)
 		UNIT_TEST(a_stack_that_is_too_deep_keeps_its_innermost_frames),
 		UNIT_TEST(a_thread_without_a_memo_walks_its_stack),
 		UNIT_TEST(a_memo_that_a_jump_left_is_found_again),
+		UNIT_TEST(a_memo_that_is_closed_is_let_be),
+		UNIT_TEST(a_thread_that_is_gone_leaves_its_memo),
 		UNIT_TEST(a_stack_with_nothing_behind_it_is_not_left),
 		UNIT_TEST(frame_pointers_are_not_believed),
 		UNIT_TEST(frame_pointers_are_not_believed_in_threads),
