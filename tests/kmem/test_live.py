@@ -212,7 +212,7 @@ class Top(unittest.TestCase):
 
     def test_events_are_off_when_its_output_ends(self):
         with Program("live_busy", ready=False) as program:
-            with subprocess.Popen([KMEM, "top", str(program.pid), "--events", "-d", "0.1"],
+            with subprocess.Popen([KMEM, "top", str(program.pid), "--events", "-d", "0.1", "-n", "0"],
                                   stdout=subprocess.PIPE) as top:
                 top.stdout.readline()
                 top.stdout.close()

@@ -70,6 +70,8 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 			argp_error(state, "%s wants a number, not '%s'", name, text);
 		value <<= shift;
 	}
+	if (value < min && max >= UINT64_MAX / 2)
+		argp_error(state, "%s is %" PRIu64 " or more, not %s", name, min, text);
 	if (value < min || value > max)
 		argp_error(state, "%s is from %" PRIu64 " to %" PRIu64 ", not %s", name, min, max,
 			   text);
