@@ -5,17 +5,21 @@ recorder.py; KMALLOC_SEED is the seed of what is chosen by chance.
 """
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
+import hostile  # noqa: E402
 from recorder import KMEM, KmemTest, environment, prog  # noqa: E402
 
 SEED = int(os.environ.get("KMALLOC_SEED", "20240229"), 0)
 COMMANDS = ("report", "stat", "script")
 HEADER, CHUNK = 16, 24
+GAP = r"^kmem: \S+: the recording is damaged{} from byte {} to byte {}: {} events there can't be read, the rest is shown: " \
+      r"numbers are too small, and what seems live may have been freed$"
 
 
 def chunks(data):
@@ -75,6 +79,64 @@ class Damaged(KmemTest):
             for said in self.show(bytes(data), commands=("report",), status=0):
                 # the reserved words of a chunk are nobody's
                 self.assertLessEqual(len(said), 1)
+
+    def test_one_chunk_is_passed_over(self):
+        """The others are shown; how much it was is known by what they have."""
+        def events(part, count=1000):
+            far = b"".join(hostile.varint((part * count + i + 1) * 64) for i in range(count))
+            return hostile.events(count, (1, count), hostile.kind(hostile.KMALLOC), (hostile.ODD, count), far=far)
+
+        parts = [events(part) for part in range(4)]
+        whole = hostile.recording(*parts)
+        starts = chunks(whole)[1:]
+        for places in ([1], [0], [3], [0, 2], [0, 1, 2, 3]):
+            data = bytearray(whole)
+            for place in places:
+                data[(starts[place] + CHUNK + starts[place + 1]) // 2] ^= 1
+            about = f"up to {4 << 18}" if len(places) == 4 else r"about (\d+)"
+            several = f" in {len(places)} places" if len(places) > 1 else ""
+            line = GAP.format(several, starts[places[0]], starts[places[-1] + 1], about)
+            for said in self.show(bytes(data), commands=COMMANDS + ("leaks",), status=0):
+                self.assertEqual(len(said), 1)
+                self.assertRegex(said[0], line)
+                if len(places) < 4:
+                    self.assertAlmostEqual(int(re.search(line, said[0])[1]), 1000 * len(places), delta=100)
+            self.assertEqual(self.report(data=self.path("damaged"))["total"]["live_objects"], 1000 * (4 - len(places)))
+
+    def test_a_byte_in_the_middle_of_a_real_one(self):
+        self.record("--", prog("known"), "calls", "100000")
+        with open(self.data, "rb") as file:
+            data = bytearray(file.read())
+        whole = self.report()["total"]["allocs"]
+        parts = [(at, end) for at, end in zip(chunks(data), chunks(data)[1:]) if data[at + 4] == hostile.EVENTS]
+        self.assertGreater(len(parts), 2)
+        at, end = parts[len(parts) // 2]
+        data[(at + CHUNK + end) // 2] ^= 0x10
+        for said in self.show(bytes(data), status=0):
+            self.assertEqual(len(said), 1)
+            self.assertRegex(said[0], GAP.format("", at, end, r"about \d+"))
+            lost = int(re.search(r"about (\d+)", said[0])[1])
+        self.assertTrue(100000 < lost <= 1 << 18, lost)
+        left = self.report(data=self.path("damaged"))["total"]["allocs"]
+        self.assertTrue(whole - (1 << 18) <= left < whole, (whole, left))
+
+    def test_what_others_can_not_do_without_ends_the_reading(self):
+        stacks = hostile.chunk(hostile.STACKS, bytes(2))
+        some = hostile.events(1, b"\1", hostile.kind(hostile.KMALLOC), (hostile.ODD, 1), far=hostile.varint(64))
+        whole = hostile.recording(some, hostile.chunk(hostile.IMAGE, b"\0"), some, stacks, some)
+        starts = chunks(whole)
+        kinds = [whole[at + 4] for at in starts[:-1]]
+        self.assertEqual(kinds, [hostile.INFO, hostile.EVENTS, hostile.IMAGE, hostile.EVENTS, hostile.STACKS, hostile.EVENTS,
+                                 hostile.END])
+        for kind, at, end in zip(kinds, starts, starts[1:]):
+            data = bytearray(whole)
+            data[end - 1] ^= 1
+            for said in self.show(bytes(data), status=0):
+                self.assertEqual(len(said), 1, said)
+                if kind == hostile.EVENTS:
+                    self.assertRegex(said[0], GAP.format("", at, end, "about 1"))
+                else:
+                    self.assertIn(f"is damaged at byte {end}: what is before that is shown", said[0])
 
     def test_none_at_all(self):
         for data, why in ((b"", "no recording of kmem"), (b"\x7fELF" + bytes(1000), "no recording of kmem"),
