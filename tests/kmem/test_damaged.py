@@ -55,6 +55,7 @@ class Damaged(KmemTest):
 
     def test_whole(self):
         self.assertEqual(list(self.show(self.whole, status=0)), [[], [], []])
+        self.assertTrue(self.report()["whole"])
 
     def test_cut_at_each_chunk(self):
         starts = chunks(self.whole)
@@ -101,7 +102,8 @@ class Damaged(KmemTest):
                 self.assertRegex(said[0], line)
                 if len(places) < 4:
                     self.assertAlmostEqual(int(re.search(line, said[0])[1]), 1000 * len(places), delta=100)
-            self.assertEqual(self.report(data=self.path("damaged"))["total"]["live_objects"], 1000 * (4 - len(places)))
+            report = self.report(data=self.path("damaged"))
+            self.assertEqual((report["total"]["live_objects"], report["whole"]), (1000 * (4 - len(places)), False))
 
     def test_a_byte_in_the_middle_of_a_real_one(self):
         self.record("--", prog("known"), "calls", "100000")

@@ -166,6 +166,14 @@ class Show(KmemTest):
         super().setUp()
         self.record("--", prog("known"), "calls", "100")
 
+    def test_bytes_are_named(self):
+        """What an object takes and what was requested: sums of one are not to be compared with those of the other."""
+        self.assertIn("; bytes are those allocated\n", self.kmem("report", self.data)[0])
+        self.assertIn("; bytes are those allocated\n", self.kmem("diff", self.data, self.data)[0])
+        self.assertIn("\nBY SIZE (bytes requested; sums: bytes allocated)\n", self.kmem("stat", self.data)[0])
+        self.assertRegex(self.kmem("leaks", self.data)[0], r" were never freed, [\d.]+ \wiB requested\n$")
+        self.assertRegex(self.kmem("replay", self.data)[0], r"^\d+ allocations of [\d.]+ \wiB requested, ")
+
     def test_filters_of_size(self):
         self.assertEqual(list(by_function(self.report("--min-size=1M"), "known_")), ["known_large"])
         self.assertEqual(sorted(by_function(self.report("--min-size=76", "--max-size=77"), "known_")),

@@ -240,8 +240,8 @@ static void print_text(struct options *options, const struct rows *rows)
 		printf("# %s: %s%s: %s\n", i ? "after" : "before", options->view[i].path,
 		       options->view[i].model.sampled ? " (sampled: estimates)" : "",
 		       command_of(&options->view[i]));
-	printf("# by %s, sorted by the change of %s\n#\n", kind_of(options),
-	       sort_names[options->sort]);
+	printf("# by %s, sorted by the change of %s; bytes are those allocated\n#\n",
+	       kind_of(options), sort_names[options->sort]);
 	printf("%12s %12s %12s %12s %12s %11s  %s\n", "never freed", "before", "after", "at peak",
 	       "total", "allocations", kind_of(options));
 	print_row(sum, "(all)", false);

@@ -472,7 +472,7 @@ uint64_t recording_lost(const struct reader *reader)
 
 bool recording_is_whole(const struct reader *reader)
 {
-	return reader->whole;
+	return reader->whole && !reader->gap.to;
 }
 
 bool recording_tail_is_missing(const struct reader *reader)

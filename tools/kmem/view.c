@@ -35,8 +35,8 @@ static const struct argp_option json_options[] = {
 static const struct argp_option filter_options[] = {
 	{ "from", KEY_FROM, "SECONDS", 0, "allocations from then on", 11 },
 	{ "to", KEY_TO, "SECONDS", 0, "allocations before", 11 },
-	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes asked for", 11 },
-	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes asked for", 11 },
+	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes requested", 11 },
+	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes requested", 11 },
 	{ "thread", KEY_THREAD, "TID", 0, "of this thread", 11 },
 	{ "function", KEY_FUNCTION, "REGEX", 0,
 	  "by functions with such a name; of stacks: in any of their calls", 11 },
@@ -86,7 +86,25 @@ static error_t parse_filter(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_json(int key, char *arg, struct argp_state *state)
+{
+	struct view *view = state->input;
+
+	(void)arg;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = view;
+		break;
+	case KEY_JSON:
+		view->json = true;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static error_t parse_input(int key, char *arg, struct argp_state *state)
 {
 	struct view *view = state->input;
 
@@ -96,9 +114,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'i':
 		view->path = arg;
-		break;
-	case KEY_JSON:
-		view->json = true;
 		break;
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
@@ -114,12 +129,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp filter_argp = { .options = filter_options, .parser = parse_filter };
 static const struct argp_child filters[] = { { &filter_argp, 0, NULL, 0 }, { 0 } };
 
-const struct argp view_input_argp = { input_options, parse, .children = filters };
-const struct argp view_json_argp = { json_options, parse, .children = filters };
+const struct argp view_input_argp = { input_options, parse_input, .children = filters };
+const struct argp view_json_argp = { json_options, parse_json, .children = filters };
 
 static const struct argp_child json_and_filters[] = { { &view_json_argp, 0, NULL, 0 }, { 0 } };
 
-const struct argp view_argp = { input_options, parse, .children = json_and_filters };
+const struct argp view_argp = { input_options, parse_input, .children = json_and_filters };
 
 static void open_symbols(struct view *view)
 {
