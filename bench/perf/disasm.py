@@ -105,6 +105,19 @@ def run(*command):
     return done.stdout
 
 
+def segments(text):
+    """[(offset in the file, address, bytes in the file)] of what readelf -lW says."""
+    fields = (line.split() for line in text.splitlines())
+    return [tuple(int(words[place], 16) for place in (1, 2, 4)) for words in fields if words[:1] == ["LOAD"]]
+
+
+def address_of_offset(found, offset):
+    for start, address, size in found:
+        if start <= offset < start + size:
+            return offset - start + address
+    return offset
+
+
 @dataclass
 class Symbol:
     name: str
@@ -178,13 +191,14 @@ class Library:
 
     def address_of_offset(self, offset):
         """Of a place in the file (what a mapping's tools know) the address that symbols are given in."""
+        return address_of_offset(self.segments, offset)
+
+    def offset_of_address(self, address):
+        """And back."""
+        return address_of_offset([(start, offset, size) for offset, start, size in self.segments], address)
+
+    @property
+    def segments(self):
         if self._segments is None:
-            self._segments = []
-            for line in run("readelf", "-lW", self.path).splitlines():
-                fields = line.split()
-                if fields[:1] == ["LOAD"]:
-                    self._segments.append(tuple(int(fields[place], 16) for place in (1, 2, 4)))
-        for start, address, size in self._segments:
-            if start <= offset < start + size:
-                return offset - start + address
-        return offset
+            self._segments = segments(run("readelf", "-lW", self.path))
+        return self._segments

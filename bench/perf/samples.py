@@ -3,12 +3,16 @@
 
 A sample's frames go from the innermost to the outermost. The allocator's are those in libkmalloc.so; a signal handler
 that interrupted the allocator is the program's. Time in the kernel is told by the outermost kernel function: a system
-call, a page fault, or an interrupt, which is counted as what it interrupted."""
+call, a page fault, or an interrupt, which is counted as what it interrupted.
+
+calloc ends in a jump to the C library's memset, whose caller is then calloc's: it is put back where the program called
+calloc there."""
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass
 
+import callsite
 import rooms
 
 FRAME = re.compile(r"^\s+([0-9a-f]{1,16}) (.*) \(([/\[].*|[^ /)]*)\)$")
@@ -97,6 +101,7 @@ class Profile:
         self.callers = Counter()
         self.stacks = Counter()
         self._ours = {}
+        self._calls = callsite.CallSites()
 
     def read(self, lines, execs_to_skip=0):
         """Add up what perf script printed. The first process is counted from its exec number EXECS_TO_SKIP on."""
@@ -122,9 +127,19 @@ class Profile:
     def _address(self, frame):
         return self.rooms.library.address_of_offset(frame.address)
 
+    def _with_calloc(self, user):
+        """The frames with calloc between memset and what called calloc."""
+        outer = next((frame for frame in user[1:] if frame.object.startswith("/")), None)
+        if not outer or not BYTES.match(user[0].symbol) or self.is_ours(outer) \
+                or self._calls.called(outer.object, outer.address) != "calloc":
+            return user
+        library = self.rooms.library
+        calloc = Frame(library.offset_of_address(library.names["calloc"].address), "calloc", self.library)
+        return [user[0], calloc, *user[1:]]
+
     def add(self, comm, frames):
         kernel = [frame for frame in frames if frame.in_kernel]
-        user = [frame for frame in frames if not frame.in_kernel]
+        user = self._with_calloc([frame for frame in frames if not frame.in_kernel])
         handler = next((place for place, frame in enumerate(user) if frame.symbol == "__restore_rt"), len(user))
         inner = [place for place, frame in enumerate(user[:handler]) if self.is_ours(frame)]
         reason = kernel_reason(kernel, user[0] if user else None) if kernel else None

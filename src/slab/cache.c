@@ -228,11 +228,15 @@ static void poll(struct kmem_cache *cache, gfp_t gfp)
 	kmem_cache_flush_deferred(cache);
 }
 
-/* The sheaf that has this top, one of the cache's: pieces of metadata are aligned to their size. */
+/* The bits of a top that say where in its sheaf it is, one of the cache's: pieces of metadata are aligned to their size. */
+static uintptr_t sheaf_mask(const struct kmem_cache *cache)
+{
+	return meta_piece_bytes(sheaf_bytes(cache->capacity)) - 1;
+}
+
 static struct slab_sheaf *sheaf_with_top(const struct kmem_cache *cache, void **top)
 {
-	size_t bytes = meta_piece_bytes(sheaf_bytes(cache->capacity));
-	struct slab_sheaf *sheaf = (struct slab_sheaf *)((uintptr_t)top & ~(bytes - 1));
+	struct slab_sheaf *sheaf = (struct slab_sheaf *)((uintptr_t)top & ~sheaf_mask(cache));
 
 	sheaf->top = top;
 	return sheaf;
@@ -290,11 +294,10 @@ static struct slab_sheaf *get_refilled_sheaf(struct kmem_cache *cache, gfp_t gfp
  */
 static bool has_few(const struct kmem_cache *cache)
 {
-	size_t bytes = meta_piece_bytes(sheaf_bytes(cache->capacity));
 	uintptr_t top;
 
 	return !percpu_look(PERCPU_MAIN + cache->index, &top) ||
-	       (top & (bytes - 1)) <= offsetof(struct slab_sheaf, slots[1 + FEW_OBJECTS]);
+	       (top & sheaf_mask(cache)) <= offsetof(struct slab_sheaf, slots[1 + FEW_OBJECTS]);
 }
 
 /* A sheaf with objects, from what is nearest. NULL: there is none, or the slabs give single ones. */

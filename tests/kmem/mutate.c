@@ -26,6 +26,12 @@ struct bytes {
 	size_t size;
 };
 
+static _Noreturn void fail(const char *what)
+{
+	perror(what);
+	exit(2);
+}
+
 static uint64_t state;
 
 static uint64_t draw(uint64_t below)
@@ -42,7 +48,7 @@ static struct bytes read_file(const char *path)
 	FILE *in = fopen(path, "r");
 
 	if (!in || !file.data)
-		exit(2);
+		fail(path);
 	file.size = fread(file.data, 1, ROOM, in);
 	fclose(in);
 	return file;
@@ -119,7 +125,7 @@ static void damage_payload(struct bytes *file)
 	size_t size = 0, packed_size = ZSTD_compressBound(ROOM);
 
 	if (!plain || !(packed = malloc(packed_size)))
-		exit(2);
+		fail("malloc");
 	if (at)
 		size = ZSTD_decompress(plain, ROOM, file->data + at + CHUNK,
 				       word(file->data + at + 8));
@@ -166,7 +172,7 @@ static void read_through(const struct bytes *file)
 	char path[64];
 
 	if (fd < 0 || write(fd, file->data, file->size) != (ssize_t)file->size)
-		exit(2);
+		fail("memfd");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	reader = recording_open(path);
 	if (reader) {
@@ -191,7 +197,7 @@ int main(int argc, char **argv)
 		struct bytes file = { malloc(ROOM), whole.size };
 
 		if (!file.data)
-			return 2;
+			fail("malloc");
 		memcpy(file.data, whole.data, whole.size);
 		for (uint64_t times = draw(3) + 1; times; times--)
 			draw(2) ? damage_payload(&file) : damage_file(&file);

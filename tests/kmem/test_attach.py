@@ -191,6 +191,32 @@ class Attach(KmemTest):
         self.assertIsNone(recorder.poll())
         recorder.communicate(timeout=PATIENCE)
 
+    def test_interrupted_alone(self):
+        """Whoever sends SIGINT to kmem alone is told what becomes of it; SIGTERM is passed on."""
+        recorder = self.start_and_record("--", prog("busy"))
+        self.assertRegex(recorder.stdout.readline(), r"^hit_table ")
+        for number in (signal.SIGINT, signal.SIGHUP):
+            recorder.send_signal(number)
+            self.assertEqual(recorder.stderr.readline(),
+                             "kmem: the program is recorded until it ends; SIGTERM is passed on to it\n")
+        self.assertIsNone(recorder.poll())
+        recorder.terminate()
+        out, said = recorder.communicate(timeout=PATIENCE)
+        self.assertEqual(recorder.returncode, 0)
+        self.assertRegex(out, r"^ok \d+\n$")
+        self.assertRegex(said, r"^kmem: \d+ events[^\n]*\n$")
+
+    def test_other_programs_that_were_started(self):
+        """They are not recorded, and that is said; a program that takes the first one's place is, and one without children has none."""
+        hint = "kmem: the program started others, which are not recorded: "
+        for program, started in (("sort /etc/passwd; true", True), ("exec sort /etc/passwd", False), (":", False)):
+            with self.subTest(program=program):
+                said = self.record("--", "sh", "-c", program)
+                self.assertEqual(hint in said, started, said)
+        said = self.record("--for=0.1", "--", "sh", "-c", "sleep 0.5; true")
+        self.assertIn("the program runs on\n", said)
+        self.assertIn(hint, said)
+
     def test_two_recorders(self):
         """The second takes over, and the first says so."""
         child = self.busy()

@@ -197,7 +197,7 @@ class Top(unittest.TestCase):
             time.sleep(0.3)
             text = kmem("top", program.pid, "-n", 3, "-d", 0.5, "--events")
             self.assertRegex(text, r"Allocations / Frees per second +: [1-9]\d+ / [1-9]")
-            self.assertRegex(text, r"CALL SITE\n.* work\+0x[0-9a-f]+ \[live_busy\]")
+            self.assertRegex(text, r"ALLOCS/s  REQUESTED/s  CALL SITE\n.* work\+0x[0-9a-f]+ \[live_busy\]")
             self.assertTrue(wait_until(lambda: kmem_json("status", program.pid)["tracing"] == "off"))
 
     def test_events_are_off_after_a_signal(self):
@@ -212,7 +212,7 @@ class Top(unittest.TestCase):
 
     def test_events_are_off_when_its_output_ends(self):
         with Program("live_busy", ready=False) as program:
-            with subprocess.Popen([KMEM, "top", str(program.pid), "--events", "-d", "0.1"],
+            with subprocess.Popen([KMEM, "top", str(program.pid), "--events", "-d", "0.1", "-n", "0"],
                                   stdout=subprocess.PIPE) as top:
                 top.stdout.readline()
                 top.stdout.close()

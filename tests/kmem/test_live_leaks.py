@@ -48,7 +48,7 @@ class Process(unittest.TestCase):
                                    rf'  comm "leaky", pid {program.pid}, kmalloc-112\n'
                                    r"  hex dump \(first 32 bytes\):\n"
                                    r"    6c 6f 73 74 20 6f 62 6a 65 63 74 00 00 00 00 00  lost object\.\.\.\.\.\n")
-            self.assertRegex(text, r"(?m)^# 10 suspected memory leaks, ")
+            self.assertRegex(text, r"(?m)^# 10 suspected memory leaks, [\d.]+ KiB allocated")
             self.assertIn("# and 8 more (-n 0 shows all)", kmem("leaks", program.pid, "-n", 2))
 
     def test_a_name_is_shown_without_control_characters(self):
@@ -143,6 +143,9 @@ class Recording(unittest.TestCase):
             text = kmem("leaks", path, "-n", 0)
             self.assertRegex(text, r'never freed object 0x[0-9a-f]+ \(size \d+\):\n  comm "leaky", pid \d+, time ')
             self.assertIn("  ... and 19 more object(s) with the same backtrace", text)
+            self.assertRegex(text, rf"(?m)^# {leaks['leaks']} objects were never freed, [\d.]+ \wiB requested$")
+            self.assertEqual(leaks["leaks"], len(leaks["objects"]))
+            self.assertEqual(leaks["bytes"], sum(leak["size"] for leak in leaks["objects"]))
 
     def test_functions_can_be_ignored(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -131,9 +131,29 @@ class Diff(KmemTest):
         self.assertIn(PUT, str(sites[0]["stack"]))
 
     def test_recordings_without_stacks(self):
-        for words in (("diff", "--stacks", self.before, self.after), ("report", "--stacks", self.after)):
-            said = self.kmem(*words)[1]
-            self.assertIn(f"kmem: {self.after} has no call stacks, only call sites", said)
+        self.assertIn(f"kmem: {self.after} has no call stacks, only call sites",
+                      self.kmem("report", "--stacks", self.after)[1])
+        with_stacks = self.path("stacks")
+        self.record("--stacks", "--", prog("names"), "100", output=with_stacks)
+        for before, after in ((with_stacks, self.after), (self.after, with_stacks), (self.after, self.before)):
+            lacks = after if before == with_stacks else before
+            self.assertEqual(self.kmem("diff", "--stacks", before, after, status=1),
+                             ("", f"kmem: {lacks} has no call stacks to compare: record it with --stacks, or leave out "
+                                  "--stacks here, which compares by call site\n"))
+        # by site any will do
+        self.assertEqual(self.diff(with_stacks, self.before)["sites"], [])
+
+    def test_notes_say_of_which_file(self):
+        sampled = self.path("sampled")
+        self.record("--sample=64", "--", prog("names"), "300", output=sampled)
+        for words in ((self.before, sampled), (sampled, self.before)):
+            out, said = self.kmem("diff", *words)
+            self.assertRegex(said, rf"^kmem: {sampled}: a sampled recording: numbers are estimates, from \d+ samples\n$")
+            self.assertIn(f": {sampled} (sampled: estimates): ", out)
+            self.assertIn(f": {self.before}: ", out)
+            found = self.diff(*words)
+            self.assertEqual([(found[key]["file"], found[key]["sampled"], found[key]["lost"])
+                              for key in ("before", "after")], [(path, path == sampled, 0) for path in words])
 
     def test_wrong_words(self):
         for words in ((), (self.before,), (self.before, self.after, self.after), ("-s", "x", self.before, self.after),
@@ -145,6 +165,14 @@ class Show(KmemTest):
     def setUp(self):
         super().setUp()
         self.record("--", prog("known"), "calls", "100")
+
+    def test_bytes_are_named(self):
+        """What an object takes and what was requested: sums of one are not to be compared with those of the other."""
+        self.assertIn("; bytes are those allocated\n", self.kmem("report", self.data)[0])
+        self.assertIn("; bytes are those allocated\n", self.kmem("diff", self.data, self.data)[0])
+        self.assertIn("\nBY SIZE (bytes requested; sums: bytes allocated)\n", self.kmem("stat", self.data)[0])
+        self.assertRegex(self.kmem("leaks", self.data)[0], r" were never freed, [\d.]+ \wiB requested\n$")
+        self.assertRegex(self.kmem("replay", self.data)[0], r"^\d+ allocations of [\d.]+ \wiB requested, ")
 
     def test_filters_of_size(self):
         self.assertEqual(list(by_function(self.report("--min-size=1M"), "known_")), ["known_large"])
@@ -201,6 +229,13 @@ class Show(KmemTest):
         out = self.kmem("--help")[0]
         for command in re.findall(r"^  (\w+) ", out, re.MULTILINE):
             self.assertIn(f"Usage: kmem {command}", self.kmem(command, "--help")[0])
+        for command, refused in (("diff", ("--input", "-i")), ("export", ("--json",)), ("report", ()), ("script", ())):
+            text = self.kmem(command, "--help")[0]
+            for option in ("--input", "-i", "--json", "--function"):
+                self.assertEqual(bool(re.search(rf"(?<![\w-]){option}(?![\w-])", text)), option not in refused,
+                                 (command, option))
+            for option in refused:
+                self.kmem(command, option, self.data, status=2)
         self.assertRegex(self.kmem("--version")[0], r"^kmem \d+\.\d+\.\d+\n$")
         self.assertIn("usage: kmem COMMAND", self.kmem(status=2)[1])
 

@@ -5,7 +5,8 @@
  * Both programs were loaded at addresses of their own, so sites are the same by what they are called: function, offset in it
  * and file. Where a program was built anew between the two, offsets have moved: --by=function leaves them out. As
  * `perf diff` does for samples. With --stacks what is the same is the whole call stack: where all go through one function that
- * allocates (zmalloc() of Redis), call sites alone tell little.
+ * allocates (zmalloc() of Redis), call sites alone tell little. Both have to have stacks then: beside sites of the other none
+ * would be the same.
  */
 #include "commands.h"
 #include "json.h"
@@ -236,10 +237,11 @@ static void print_text(struct options *options, const struct rows *rows)
 	struct tally sum[2] = { options->view[0].model.sum, options->view[1].model.sum };
 
 	for (int i = 0; i < 2; i++)
-		printf("# %s: %s: %s\n", i ? "after" : "before", options->view[i].path,
+		printf("# %s: %s%s: %s\n", i ? "after" : "before", options->view[i].path,
+		       options->view[i].model.sampled ? " (sampled: estimates)" : "",
 		       command_of(&options->view[i]));
-	printf("# by %s, sorted by the change of %s\n#\n", kind_of(options),
-	       sort_names[options->sort]);
+	printf("# by %s, sorted by the change of %s; bytes are those allocated\n#\n",
+	       kind_of(options), sort_names[options->sort]);
 	printf("%12s %12s %12s %12s %12s %11s  %s\n", "never freed", "before", "after", "at peak",
 	       "total", "allocations", kind_of(options));
 	print_row(sum, "(all)", false);
@@ -283,6 +285,17 @@ static struct json_object *lines_json(const char *text)
 	return list;
 }
 
+static struct json_object *file_json(const struct view *view)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_add_text(object, "file", view->path);
+	json_add_text(object, "command", command_of(view));
+	json_object_object_add(object, "sampled", json_object_new_boolean(view->model.sampled));
+	json_add(object, "lost", (double)recording_lost(view->reader));
+	return object;
+}
+
 static void print_json(struct options *options, const struct rows *rows)
 {
 	struct json_object *root, *list = json_object_new_array();
@@ -290,6 +303,8 @@ static void print_json(struct options *options, const struct rows *rows)
 	size_t shown = 0;
 
 	root = json_object_new_object();
+	json_object_object_add(root, "before", file_json(&options->view[0]));
+	json_object_object_add(root, "after", file_json(&options->view[1]));
 	json_object_object_add(root, "total", change_json(sum));
 	for (size_t i = 0; i < rows->count; i++) {
 		struct json_object *object;
@@ -356,15 +371,30 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* False: said why not. */
+static bool load_one(const struct options *options, struct view *view)
+{
+	if (!view_load(view))
+		return false;
+	if (!options->stacks || view_has_stacks(view))
+		return true;
+	say("%s has no call stacks to compare: record it with --stacks, or leave out --stacks here, which compares by "
+	    "call site",
+	    view->path);
+	view_free(view);
+	return false;
+}
+
 static bool load(struct options *options)
 {
 	const char *path = options->view[1].path;
 
+	options->view[0].is_one_of_two = true;
 	options->view[1] = options->view[0];
 	options->view[1].path = path;
-	if (!view_load(&options->view[0]))
+	if (!load_one(options, &options->view[0]))
 		return false;
-	if (view_load(&options->view[1]))
+	if (load_one(options, &options->view[1]))
 		return true;
 	view_free(&options->view[0]);
 	return false;
@@ -396,12 +426,13 @@ int command_diff(int argc, char **argv)
 		  1 },
 		{ "lines", 'n', "N", 0, "so many call sites or stacks (default 40, 0: all)", 1 },
 		{ "stacks", KEY_STACKS, NULL, 0,
-		  "by whole call stacks, of recordings that have them (kmem record --stacks)", 1 },
+		  "by whole call stacks, of recordings that both have them (kmem record --stacks)",
+		  1 },
 		{ "by", 'b', "WHAT", 0,
 		  "site (default), or function: for programs that were built anew in between", 1 },
 		{ 0 },
 	};
-	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp_child children[] = { { &view_json_argp, 0, NULL, 0 }, { 0 } };
 	static const struct argp argp = {
 		argp_options,
 		parse,
@@ -418,8 +449,6 @@ int command_diff(int argc, char **argv)
 		return 1;
 	compare(&options);
 	for (int i = 0; i < 2; i++) {
-		if (options.stacks)
-			view_note_stacks(&options.view[i]);
 		view_notes(&options.view[i]);
 		view_free(&options.view[i]);
 	}

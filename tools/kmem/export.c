@@ -174,8 +174,6 @@ static void check(const struct argp_state *state, const struct options *options)
 	if (options->has_value && options->format->write != export_collapsed)
 		argp_error(state, "--value and --unit are for --collapsed; --%s has all of them",
 			   options->format->name);
-	if (options->export.view.json)
-		argp_error(state, "--json is no format here; --chrome and --dhat are JSON");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -288,7 +286,7 @@ int command_export(int argc, char **argv)
 		{ 0 },
 	};
 	struct argp_option list[NR_FORMATS + sizeof(own) / sizeof(*own)];
-	static const struct argp_child children[] = { { &view_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp_child children[] = { { &view_input_argp, 0, NULL, 0 }, { 0 } };
 	const struct argp argp = {
 		list,	  parse, "[FILE]", "Write a recording in a format that other viewers read.",
 		children, NULL,	 NULL

@@ -26,6 +26,10 @@ struct group {
 	double count, bytes;
 };
 
+struct totals {
+	uint64_t objects, bytes;
+};
+
 struct ignored {
 	regex_t *regex;
 	size_t count;
@@ -235,40 +239,47 @@ static size_t count_indirect(const struct leaks *leaks)
 	return count;
 }
 
-static uint64_t total_bytes(const struct leaks *leaks)
+static struct totals total_of(const struct group *group, size_t count)
 {
-	double bytes = 0;
+	double objects = 0, bytes = 0;
 
-	for (size_t i = 0; i < leaks->count; i++)
-		bytes += leaks->block[i].weight * (double)leaks->block[i].size;
-	return rounded(bytes);
+	for (size_t i = 0; i < count; i++) {
+		objects += group[i].count;
+		bytes += group[i].bytes;
+	}
+	return (struct totals){ rounded(objects), rounded(bytes) };
 }
 
-static uint64_t total_count(const struct leaks *leaks)
+/* Which bytes they are: a recording has those that were asked for, the scan sees those that the block has. */
+static const char *kind_of_bytes(const struct leaks *leaks)
 {
-	double count = 0;
+	size_t known = 0;
 
 	for (size_t i = 0; i < leaks->count; i++)
-		count += leaks->block[i].weight;
-	return rounded(count);
+		known += leaks->block[i].site != 0;
+	if (!leaks->scan || (known && known == leaks->count))
+		return "requested";
+	return known ? "requested (allocated, of what the recording does not have)" : "allocated";
 }
 
 static void print_text(const struct leaks *leaks, const struct group *group, size_t count)
 {
 	size_t shown = leaks->groups_shown && leaks->groups_shown < count ? leaks->groups_shown :
 									    count;
+	struct totals total = total_of(group, count);
 	char bytes[32], time[32];
 
 	for (size_t i = 0; i < shown; i++)
 		print_group(leaks, &group[i]);
 	if (shown < count)
 		printf("# and %zu more (-n 0 shows all)\n", count - shown);
-	human_bytes((double)total_bytes(leaks), bytes);
+	human_bytes((double)total.bytes, bytes);
 	if (!leaks->scan) {
-		printf("# %lu objects were never freed, %s\n", total_count(leaks), bytes);
+		printf("# %lu objects were never freed, %s %s\n", total.objects, bytes,
+		       kind_of_bytes(leaks));
 		return;
 	}
-	printf("# %zu suspected memory leaks, %s", leaks->count, bytes);
+	printf("# %zu suspected memory leaks, %s %s", leaks->count, bytes, kind_of_bytes(leaks));
 	if (count_indirect(leaks))
 		printf("; to %zu of them others of them point", count_indirect(leaks));
 	printf("\n# %lu blocks, %zu %s; the process was stopped for %s\n", leaks->scan->blocks,
@@ -322,12 +333,12 @@ static struct json_object *block_json(const struct leaks *leaks, const struct lo
 	return object;
 }
 
-static struct json_object *totals_json(const struct leaks *leaks)
+static struct json_object *totals_json(const struct leaks *leaks, struct totals total)
 {
 	struct json_object *root = json_object_new_object();
 
-	json_add_number(root, "leaks", total_count(leaks));
-	json_add_number(root, "bytes", total_bytes(leaks));
+	json_add_number(root, "leaks", total.objects);
+	json_add_number(root, "bytes", total.bytes);
 	if (leaks->scan) {
 		json_add_number(root, "blocks", leaks->scan->blocks);
 		json_add_number(root, "block_bytes", leaks->scan->bytes);
@@ -339,9 +350,9 @@ static struct json_object *totals_json(const struct leaks *leaks)
 }
 
 /* One by one: there may be millions. */
-static void print_json(const struct leaks *leaks)
+static void print_json(const struct leaks *leaks, struct totals total)
 {
-	struct json_object *root = totals_json(leaks);
+	struct json_object *root = totals_json(leaks, total);
 	const char *text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN);
 
 	printf("%.*s,\"objects\":[", (int)strlen(text) - 1, text);
@@ -366,7 +377,7 @@ bool leaks_report(struct leaks *leaks)
 		drop_ignored(leaks, &ignored);
 		group = make_groups(leaks, &count);
 		if (leaks->json)
-			print_json(leaks);
+			print_json(leaks, total_of(group, count));
 		else
 			print_text(leaks, group, count);
 		free(group);

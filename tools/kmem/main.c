@@ -70,6 +70,8 @@ uint64_t option_number(struct argp_state *state, const char *name, const char *t
 			argp_error(state, "%s wants a number, not '%s'", name, text);
 		value <<= shift;
 	}
+	if (value < min && max >= UINT64_MAX / 2)
+		argp_error(state, "%s is %" PRIu64 " or more, not %s", name, min, text);
 	if (value < min || value > max)
 		argp_error(state, "%s is from %" PRIu64 " to %" PRIu64 ", not %s", name, min, max,
 			   text);
@@ -88,13 +90,16 @@ int option_choice(const char *text, const char *const *names, size_t count)
 static int end_output(int status)
 {
 	struct pollfd reader = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	int error = say_output_error();
 
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	if (errno == EPIPE || (poll(&reader, 1, 0) == 1 && reader.revents & POLLERR))
+	if (!error)
+		error = errno;
+	if (error == EPIPE || (poll(&reader, 1, 0) == 1 && reader.revents & POLLERR))
 		return status;
-	say("standard output: %s", errno ? strerror(errno) : "it could not be written");
+	say("standard output: %s", error ? strerror(error) : "it could not be written");
 	return 1;
 }
 

@@ -9,6 +9,9 @@
  * A program that replaces itself (exec) has new rings, which are found as the first ones were. What a process had in its rings when
  * it was killed, called _exit() or replaced itself is lost with its memory: a few milliseconds, of samples up to 20, which is said.
  *
+ * What the program starts is not recorded. Whether it started any is told by what the kernel has added up for it of children that
+ * it waited for; of others nothing is known.
+ *
  * Whatever ends this program early, a full disk for instance, the process is let go first: told to trace no more. A recording is
  * whole in its file once it has ended, though a program that runs on is waited for then.
  */
@@ -42,19 +45,28 @@
 
 static volatile sig_atomic_t interrupted, child_changed;
 static volatile pid_t program; /* that was started here; 0: none */
+static bool program_had_children;
 static struct session *running;
 
-static void on_interrupt(int sig)
+static void on_interrupt(int sig, siginfo_t *info, void *context)
 {
-	/* a terminal sends SIGINT to both by itself */
+	static const char line[] =
+		"kmem: the program is recorded until it ends; SIGTERM is passed on to it\n";
+
+	(void)context;
+	/* a terminal sends SIGINT to both by itself; somebody else sent it to this one, and waits for something to happen */
 	if (sig == SIGTERM && program)
 		kill(program, SIGTERM);
+	else if (program && info->si_code == SI_USER)
+		(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
 	interrupted = 1;
 }
 
-static void on_child(int sig)
+static void on_child(int sig, siginfo_t *info, void *context)
 {
 	(void)sig;
+	(void)info;
+	(void)context;
 	child_changed = 1;
 }
 
@@ -81,12 +93,27 @@ static char *find_library(void)
 
 static const struct {
 	int number;
-	void (*handler)(int sig);
+	void (*handler)(int sig, siginfo_t *info, void *context); /* NULL: it is ignored */
 } taken_signals[] = {
 	{ SIGINT, on_interrupt },  { SIGTERM, on_interrupt }, { SIGHUP, on_interrupt },
-	{ SIGQUIT, on_interrupt }, { SIGXFSZ, SIG_IGN },      { SIGPIPE, SIG_IGN },
+	{ SIGQUIT, on_interrupt }, { SIGXFSZ, NULL },	      { SIGPIPE, NULL },
 	{ SIGCHLD, on_child },
 };
+
+static void take_signals(void)
+{
+	for (size_t i = 0; i < sizeof(taken_signals) / sizeof(*taken_signals); i++) {
+		struct sigaction action = { .sa_flags = SA_RESTART };
+
+		if (taken_signals[i].handler) {
+			action.sa_sigaction = taken_signals[i].handler;
+			action.sa_flags |= SA_SIGINFO;
+		} else {
+			action.sa_handler = SIG_IGN;
+		}
+		sigaction(taken_signals[i].number, &action, NULL);
+	}
+}
 
 /* As execvp() would look for it: before a recording of that name is replaced. 0, or what is wrong. */
 static int why_not_run(const char *name)
@@ -202,11 +229,47 @@ static void start_program(const struct record_options *options)
 	free(stack);
 }
 
-/* Has the program that was started ended? *status is how, then. */
+/*
+ * Of a process that has ended and was not waited for: did it wait for children? Their page faults are added to those of its own then
+ * (cminflt of proc_pid_stat(5)), and none ends without one.
+ */
+static bool had_children(pid_t pid)
+{
+	char path[64], text[1024] = "", *at;
+	unsigned long faults = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+	fclose(file);
+	/* behind its name, which may be anything: state, ppid, pgrp, session, tty_nr, tpgid, flags, minflt, cminflt */
+	at = strrchr(text, ')');
+	return at && sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1 &&
+	       faults > 0;
+}
+
+/* Wait for the program, or, with WNOHANG, look whether it has ended. *status is how, then. */
+static bool reap(pid_t pid, int *status, int flags)
+{
+	siginfo_t info = { 0 };
+
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | flags) < 0)
+		if (errno != EINTR)
+			return false;
+	if (!info.si_pid)
+		return false;
+	program_had_children = had_children(pid);
+	return waitpid(pid, status, 0) == pid;
+}
+
+/* Has the program that was started ended? */
 static bool has_ended(const struct record_options *options, pid_t pid, int *status)
 {
 	if (options->program)
-		return waitpid(pid, status, WNOHANG) == pid;
+		return reap(pid, status, WNOHANG);
 	return kill(pid, 0) != 0 && errno == ESRCH;
 }
 
@@ -258,8 +321,10 @@ static void record_program(struct session *session, pid_t pid, int *status)
 	running = NULL;
 	session_finish(session);
 	/* it may run on, without the library or without being recorded */
-	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
-		;
+	reap(pid, status, 0);
+	if (program_had_children)
+		say("the program started others, which are not recorded: record one of them itself, have it take the program's "
+		    "place (exec), or use -p PID while it runs");
 }
 
 static void record_process(struct session *session, pid_t pid)
@@ -328,8 +393,7 @@ int record_run(const struct record_options *options)
 		return 1;
 	if (options->passing)
 		recording_endure(session.writer);
-	for (size_t i = 0; i < sizeof(taken_signals) / sizeof(*taken_signals); i++)
-		signal(taken_signals[i].number, taken_signals[i].handler);
+	take_signals();
 	session_start(&session);
 	if (options->program) {
 		start_program(options);
@@ -442,7 +506,9 @@ int command_record(int argc, char **argv)
 		argp_options,
 		parse,
 		"[--] PROGRAM [ARGS...]\n-p PID",
-		"Record the allocations of a program to a file, for `kmem report`, `kmem stat` and so on.",
+		"Record the allocations of a program to a file, for `kmem report`, `kmem stat` and so on.\v"
+		"What the program starts is not recorded, but for what takes its place: sh -c 'exec PROGRAM'. "
+		"-p records one that runs on the library, as children of the program do.",
 		NULL,
 		NULL,
 		NULL

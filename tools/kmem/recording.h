@@ -91,6 +91,7 @@ const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t sta
 /* How many there are so far; their numbers are 1 to that. */
 uint32_t recording_nr_stacks(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
+/* To its end, and without a chunk that was passed over. */
 bool recording_is_whole(const struct reader *reader);
 /* The process ended, or replaced itself, before its last events were taken: by a signal, _exit() or execve(). */
 bool recording_tail_is_missing(const struct reader *reader);

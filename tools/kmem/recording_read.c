@@ -5,7 +5,8 @@
  * Chunks are read one after the other, and their events taken apart some hundred at a time, so that whoever plays them can
  * ask the processor for the memory of those that come next (recording_ahead()). Memory: one chunk, and the tree of call stacks.
  *
- * Nothing in the file is believed: whatever is out of its range ends the reading, with one line.
+ * Nothing in the file is believed: whatever is out of its range ends the reading, with one line. A chunk whose checksum is wrong, that
+ * others can do without, and behind which there is another one, is passed over: one line at the end says where, and how much it was.
  */
 #include "recording.h"
 
@@ -28,6 +29,13 @@
 #define BATCH 512U
 #define AHEAD RECORDING_AHEAD
 
+/* Chunks that were passed over, from the first to the last of them. */
+struct gap {
+	unsigned chunks, of_events;
+	uint64_t from, to;
+	uint64_t unpacked; /* bytes of those of events */
+};
+
 struct reader {
 	FILE *file;
 	char *path;
@@ -46,21 +54,63 @@ struct reader {
 	struct event batch[BATCH]; /* taken apart: [at, count) */
 	size_t at, count;
 	bool damaged; /* behind the batch */
+	struct gap gap;
+	uint64_t nr_events, events_unpacked; /* of chunks that were not passed over */
 };
+
+/* However often a file is read. */
+static bool is_first_time(const struct reader *reader, char **said)
+{
+	if (*said && !strcmp(*said, reader->path))
+		return false;
+	free(*said);
+	*said = xstrdup(reader->path);
+	return true;
+}
 
 /* The rest can't be used: said once, however often the file is read. */
 static bool stop(struct reader *reader, const char *why)
 {
 	static char *said;
 
-	if (!reader->over && (!said || strcmp(said, reader->path) != 0)) {
-		free(said);
-		said = xstrdup(reader->path);
+	if (!reader->over && is_first_time(reader, &said))
 		say("%s: %s at byte %ld: what is before that is shown", reader->path, why,
 		    ftell(reader->file));
-	}
 	reader->over = true;
 	return false;
+}
+
+/* How many events that were is not known where they are packed: as many as the same bytes have elsewhere. */
+static void say_gap(const struct reader *reader)
+{
+	const struct gap *gap = &reader->gap;
+	double most = (double)gap->of_events * CHUNK_EVENTS_MAX, events = most;
+	char places[32] = "";
+
+	if (gap->chunks > 1)
+		snprintf(places, sizeof(places), " in %u places", gap->chunks);
+	if (!gap->of_events) {
+		say("%s: the recording is damaged%s from byte %lu to byte %lu: what is there can't be read, the rest is shown",
+		    reader->path, places, gap->from, gap->to);
+		return;
+	}
+	if (reader->events_unpacked)
+		events = (double)gap->unpacked * (double)reader->nr_events /
+			 (double)reader->events_unpacked;
+	say("%s: the recording is damaged%s from byte %lu to byte %lu: %s %.0f events there can't be read, the rest is shown: "
+	    "numbers are too small, and what seems live may have been freed",
+	    reader->path, places, gap->from, gap->to, reader->events_unpacked ? "about" : "up to",
+	    events < most ? events : most);
+}
+
+/* All of it was read. */
+static void tell_gap(struct reader *reader)
+{
+	static char *said;
+
+	if (reader->gap.chunks && is_first_time(reader, &said))
+		say_gap(reader);
+	reader->gap.chunks = 0;
 }
 
 static uint8_t *room(uint8_t *buf, size_t *have, size_t need)
@@ -79,8 +129,49 @@ static uint32_t bytes_max(uint32_t kind)
 				      CHUNK_BYTES_MAX;
 }
 
-/* Read the next chunk into reader->packed. False: the end. */
-static bool read_packed(struct reader *reader, struct chunk_header *header)
+/* The chunk at hand ended where it says. */
+static bool is_followed(const struct reader *reader)
+{
+	uint32_t magic;
+	size_t n = fread(&magic, 1, sizeof(magic), reader->file);
+
+	if (!n && feof(reader->file))
+		return true;
+	return n == sizeof(magic) && magic == CHUNK_MAGIC &&
+	       fseek(reader->file, -(long)sizeof(magic), SEEK_CUR) == 0;
+}
+
+/*
+ * Calls are numbered through all chunks of them; after an exec addresses mean other things; and what nobody says to be samples would
+ * be taken for all.
+ */
+static bool is_dispensable(const struct reader *reader, uint32_t kind)
+{
+	return kind == CHUNK_MAPS || kind == CHUNK_CACHES || kind == CHUNK_EVENTS ||
+	       kind == CHUNK_LOST || (kind == CHUNK_INFO && reader->info);
+}
+
+/* Is the chunk at hand damaged, and to be passed over? Where it is damaged and can't be, that is the end. */
+static bool pass_over(struct reader *reader, const struct chunk_header *header)
+{
+	struct gap *gap = &reader->gap;
+	uint64_t end = (uint64_t)ftell(reader->file);
+
+	if (crc32(0, reader->packed, header->bytes) == header->crc)
+		return false;
+	if (!is_dispensable(reader, header->kind) || !is_followed(reader))
+		return stop(reader, "the recording is damaged");
+	if (!gap->chunks++)
+		gap->from = end - header->bytes - sizeof(*header);
+	gap->to = end;
+	if (header->kind == CHUNK_EVENTS) {
+		gap->of_events++;
+		gap->unpacked += header->unpacked;
+	}
+	return true;
+}
+
+static bool read_chunk(struct reader *reader, struct chunk_header *header)
 {
 	size_t n;
 
@@ -101,9 +192,17 @@ static bool read_packed(struct reader *reader, struct chunk_header *header)
 	reader->packed = room(reader->packed, &reader->packed_room, header->bytes + 1UL);
 	if (fread(reader->packed, 1, header->bytes, reader->file) != header->bytes)
 		return stop(reader, "the recording was cut off");
-	if (crc32(0, reader->packed, header->bytes) != header->crc)
-		return stop(reader, "the recording is damaged");
 	return true;
+}
+
+/* Read the next chunk that is not damaged into reader->packed. False: the end. */
+static bool read_packed(struct reader *reader, struct chunk_header *header)
+{
+	do
+		if (!read_chunk(reader, header))
+			return false;
+	while (pass_over(reader, header));
+	return !reader->over;
 }
 
 /* And into reader->data. */
@@ -194,8 +293,11 @@ static bool next_events(struct reader *reader)
 					   recording_nr_stacks(reader)) :
 			    !take_chunk(reader, &header))
 			return stop(reader, "the recording is damaged");
-		if (decoder_left(reader->decoder))
+		if (decoder_left(reader->decoder)) {
+			reader->nr_events += decoder_left(reader->decoder);
+			reader->events_unpacked += header.unpacked;
 			return true;
+		}
 	}
 	return false;
 }
@@ -300,9 +402,11 @@ bool recording_next(struct reader *reader, struct event *event)
 		fill_batch(reader);
 	while (reader->at == reader->count) {
 		if (reader->damaged)
-			return stop(reader, "the recording is damaged");
-		if (!next_events(reader))
+			stop(reader, "the recording is damaged");
+		if (reader->damaged || !next_events(reader)) {
+			tell_gap(reader);
 			return false;
+		}
 		fill_batch(reader);
 	}
 	*event = reader->batch[reader->at++];
@@ -368,7 +472,7 @@ uint64_t recording_lost(const struct reader *reader)
 
 bool recording_is_whole(const struct reader *reader)
 {
-	return reader->whole;
+	return reader->whole && !reader->gap.to;
 }
 
 bool recording_tail_is_missing(const struct reader *reader)

@@ -313,8 +313,9 @@ static void print(const struct options *options, const struct replay *replay, ui
 		json_object_put(root);
 		return;
 	}
-	printf("%lu allocations of %s, %lu frees; at most %u objects at once\n", replay->allocs,
-	       human_bytes((double)replay->bytes, bytes), replay->frees, replay->nr_slots);
+	printf("%lu allocations of %s requested, %lu frees; at most %u objects at once\n",
+	       replay->allocs, human_bytes((double)replay->bytes, bytes), replay->frees,
+	       replay->nr_slots);
 	printf("%.3f ms, %.1f ns for each (the best of %lu); peak resident %s with the operations, %ld minor faults\n",
 	       (double)best / 1e6, each, options->repeat,
 	       human_bytes((double)usage.ru_maxrss * 1024, peak), usage.ru_minflt);

@@ -89,8 +89,8 @@ static void print_text(struct options *options, struct site **sites, size_t coun
 	printf("# allocated: %s in %.0f objects, of which %.1f %% lived for less than 1 ms\n",
 	       human_bytes(model->sum.alloc, total), model->sum.allocs,
 	       model->sum.allocs > 0 ? model->sum.short_lived * 100 / model->sum.allocs : 0);
-	printf("# by call %s, sorted by %s\n#\n", options->stacks ? "stack" : "site",
-	       sort_names[options->sort]);
+	printf("# by call %s, sorted by %s; bytes are those allocated\n#\n",
+	       options->stacks ? "stack" : "site", sort_names[options->sort]);
 	if (options->stacks == STACKS_TREE) {
 		report_stacks_tree(view, sites, count, key_of,
 				   options->sort != SORT_ALLOCS && options->sort != SORT_SHORT,
@@ -132,6 +132,8 @@ static void print_json(struct options *options, struct site **sites, size_t coun
 	json_add(root, "duration_ns", (double)view->model.end_ns);
 	json_add(root, "peak_ns", (double)view->model.peak_ns);
 	json_object_object_add(root, "sampled", json_object_new_boolean(view->model.sampled));
+	json_object_object_add(root, "whole",
+			       json_object_new_boolean(recording_is_whole(view->reader)));
 	json_object_object_add(root, "total", json_tally(&view->model.sum));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
 		json_object_array_add(list, site_json(view, sites[i]));

@@ -2,17 +2,27 @@
 /* say.c - what is said to the user. */
 #include "say.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static int output_error;
+
 static void line(const char *format, va_list args)
 {
-	fflush(stdout);
+	/* what can't be written is gone by then, and so is why, at the end */
+	if (fflush(stdout) != 0 && !output_error)
+		output_error = errno;
 	fputs("kmem: ", stderr);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);
+}
+
+int say_output_error(void)
+{
+	return output_error;
 }
 
 int say(const char *format, ...)

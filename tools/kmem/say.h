@@ -7,6 +7,8 @@
 int say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and the program ends with status 1. */
 _Noreturn void give_up(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* errno of standard output, where it could not take what was to be there before a line; 0: it could. */
+int say_output_error(void);
 /* malloc and its like that say so and end the program where there is no memory. */
 void *xmalloc(unsigned long size);
 void *xcalloc(unsigned long count, unsigned long size);

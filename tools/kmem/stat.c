@@ -114,7 +114,7 @@ static void print_sizes(const struct model *model)
 {
 	char low[32], high[32], bytes[32];
 
-	printf("\nBY SIZE (bytes asked for)\n=========================\n");
+	printf("\nBY SIZE (bytes requested; sums: bytes allocated)\n================================================\n");
 	for (unsigned i = 0; i < MODEL_SIZES; i++)
 		if (model->by_size[i] > 0)
 			printf("%10s .. %-10s %12.0f objects %12s\n",

@@ -335,7 +335,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->sort = *arg;
 		break;
 	case 'n':
-		options->rounds = option_number(state, "-n", arg, 1, ULONG_MAX);
+		options->rounds = option_number(state, "-n", arg, 0, ULONG_MAX);
 		break;
 	case KEY_BATCH_OPTION:
 		options->batch = true;
@@ -357,7 +357,8 @@ int command_top(int argc, char **argv)
 		  "c: cache size (default), o: objects, a: active ones, u: use, s: object size, l: slabs, "
 		  "b: objects per slab, p: pages per slab, n: name, d: change of active objects, r: allocations",
 		  1 },
-		{ "rounds", 'n', "N", 0, "so many looks, then end", 1 },
+		{ "rounds", 'n', "N", 0,
+		  "so many looks, then end (default 0: until it is told to end)", 1 },
 		{ "batch", KEY_BATCH_OPTION, NULL, 0,
 		  "plain text, one look after the other; so it is where output is no terminal", 1 },
 		{ "events", KEY_EVENTS_OPTION, NULL, 0,

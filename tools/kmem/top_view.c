@@ -226,7 +226,7 @@ static void print_sites(struct top *top, struct printer *printer)
 			count = SITES_SHOWN;
 	}
 	print(printer, TOP_PLAIN, "%s", "");
-	print(printer, TOP_TITLE, "%10s %12s  %s", "ALLOCS/s", "BYTES/s", "CALL SITE");
+	print(printer, TOP_TITLE, "%10s %12s  %s", "ALLOCS/s", "REQUESTED/s", "CALL SITE");
 	for (size_t i = 0; i < count; i++)
 		print(printer, TOP_PLAIN, "%10.0f %12s  %s",
 		      (double)best[i].allocs * top->scale / seconds,

@@ -22,16 +22,24 @@ enum {
 	KEY_NO_DEMANGLE
 };
 
-static const struct argp_option options[] = {
+static const struct argp_option input_options[] = {
 	{ "input", 'i', "FILE", 0, "the recording (default " RECORDING_DEFAULT ")", 10 },
+	{ 0 },
+};
+
+static const struct argp_option json_options[] = {
+	{ "json", KEY_JSON, NULL, 0, "for a script to read", 12 },
+	{ 0 },
+};
+
+static const struct argp_option filter_options[] = {
 	{ "from", KEY_FROM, "SECONDS", 0, "allocations from then on", 11 },
 	{ "to", KEY_TO, "SECONDS", 0, "allocations before", 11 },
-	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes", 11 },
-	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes", 11 },
+	{ "min-size", KEY_MIN, "BYTES", 0, "of at least so many bytes requested", 11 },
+	{ "max-size", KEY_MAX, "BYTES", 0, "of at most so many bytes requested", 11 },
 	{ "thread", KEY_THREAD, "TID", 0, "of this thread", 11 },
 	{ "function", KEY_FUNCTION, "REGEX", 0,
 	  "by functions with such a name; of stacks: in any of their calls", 11 },
-	{ "json", KEY_JSON, NULL, 0, "for a script to read", 12 },
 	{ "no-demangle", KEY_NO_DEMANGLE, NULL, 0, "leave C++ names as the linker has them", 12 },
 	{ 0 },
 };
@@ -46,14 +54,11 @@ static uint64_t seconds_as_ns(struct argp_state *state, const char *name, const 
 	return (uint64_t)(value * 1e9);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_filter(int key, char *arg, struct argp_state *state)
 {
 	struct view *view = state->input;
 
 	switch (key) {
-	case 'i':
-		view->path = arg;
-		break;
 	case KEY_FROM:
 		view->filter.from_ns = seconds_as_ns(state, "--from", arg);
 		break;
@@ -72,11 +77,43 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_FUNCTION:
 		view->function = arg;
 		break;
+	case KEY_NO_DEMANGLE:
+		view->mangled = true;
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static error_t parse_json(int key, char *arg, struct argp_state *state)
+{
+	struct view *view = state->input;
+
+	(void)arg;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = view;
+		break;
 	case KEY_JSON:
 		view->json = true;
 		break;
-	case KEY_NO_DEMANGLE:
-		view->mangled = true;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static error_t parse_input(int key, char *arg, struct argp_state *state)
+{
+	struct view *view = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = view;
+		break;
+	case 'i':
+		view->path = arg;
 		break;
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
@@ -89,7 +126,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-const struct argp view_argp = { options, parse, NULL, NULL, NULL, NULL, NULL };
+static const struct argp filter_argp = { .options = filter_options, .parser = parse_filter };
+static const struct argp_child filters[] = { { &filter_argp, 0, NULL, 0 }, { 0 } };
+
+const struct argp view_input_argp = { input_options, parse_input, .children = filters };
+const struct argp view_json_argp = { json_options, parse_json, .children = filters };
+
+static const struct argp_child json_and_filters[] = { { &view_json_argp, 0, NULL, 0 }, { 0 } };
+
+const struct argp view_argp = { input_options, parse_input, .children = json_and_filters };
 
 static void open_symbols(struct view *view)
 {
@@ -179,29 +224,33 @@ struct site **view_sites(struct view *view, int (*compare)(const void *, const v
 	return sites;
 }
 
+bool view_has_stacks(const struct view *view)
+{
+	return !view->model.nr_sites || recording_nr_stacks(view->reader) > 0;
+}
+
 void view_note_stacks(const struct view *view)
 {
-	for (size_t i = 0; i < view->model.nr_sites; i++)
-		if (view->model.site[i].stack)
-			return;
-	if (view->model.nr_sites)
+	if (!view_has_stacks(view))
 		say("%s has no call stacks, only call sites: kmem record --stacks takes stacks",
 		    view->path ? view->path : RECORDING_DEFAULT);
 }
 
 void view_notes(const struct view *view)
 {
+	const char *name = view->is_one_of_two ? view->path : "", *colon = *name ? ": " : "";
 	uint64_t lost = recording_lost(view->reader);
 
 	if (lost)
-		say("%lu events were lost while recording: numbers are too small, and what seems live may "
+		say("%s%s%lu events were lost while recording: numbers are too small, and what seems live may "
 		    "have been freed",
-		    lost);
+		    name, colon, lost);
 	if (recording_tail_is_missing(view->reader))
-		say("the program was killed, called _exit() or replaced itself: its last milliseconds "
-		    "before are not recorded");
+		say("%s%sthe program was killed, called _exit() or replaced itself: its last milliseconds "
+		    "before are not recorded",
+		    name, colon);
 	if (view->model.sampled)
-		say("a sampled recording: numbers are estimates, from %lu samples",
+		say("%s%sa sampled recording: numbers are estimates, from %lu samples", name, colon,
 		    view->model.sum.events);
 }
 

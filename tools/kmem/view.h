@@ -17,16 +17,21 @@ struct view {
 	struct model_filter filter;
 	const char *function; /* a regular expression; NULL: all */
 	bool json;
-	bool mangled;	 /* C++ names */
-	bool wants_live; /* model.live, which takes much memory, after view_load() */
+	bool mangled;	    /* C++ names */
+	bool is_one_of_two; /* so notes say of which file they are */
+	bool wants_live;    /* model.live, which takes much memory, after view_load() */
 	/* from view_load() */
 	struct reader *reader;
 	struct model model;
 	struct symbols *symbols;
 };
 
-/* The options of all of them; its input is a struct view. */
+/* The options that they have in common; the input is a struct view. */
 extern const struct argp view_argp;
+/* For those that write no JSON. */
+extern const struct argp view_input_argp;
+/* For those that take their files by themselves. */
+extern const struct argp view_json_argp;
 
 /* Read all of it. False: said why. */
 bool view_load(struct view *view);
@@ -40,6 +45,8 @@ struct site **view_sites(struct view *view, int (*compare)(const void *, const v
 			 size_t *count);
 /* What has to be known about the numbers: lost events, a cut file. To standard error. */
 void view_notes(const struct view *view);
+/* Was it recorded with --stacks? True where there is nothing that could have one. */
+bool view_has_stacks(const struct view *view);
 /* That there are no call stacks, where they were wanted and there are none. */
 void view_note_stacks(const struct view *view);
 
