@@ -163,8 +163,7 @@ bool decoder_next(struct decoder *decoder, struct event *event)
 
 	decoder->left--;
 	kind = get_kind(decoder);
-	if (!kind || !get_time(decoder, &time) ||
-	    !get_object(decoder, kind, &event->ptr))
+	if (!kind || !get_time(decoder, &time) || !get_object(decoder, kind, &event->ptr))
 		return false;
 	decoder->when += time;
 	event->when = decoder->when << decoder->time_shift;

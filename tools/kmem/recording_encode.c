@@ -22,8 +22,8 @@
 
 /* What was found out about an event, for the next ones that are like it in all but time, thread and object. */
 struct lately {
-	uint64_t site;		    /* raw_site() */
-	uint64_t rest;		    /* raw_rest() | LATELY_IS; 0: nothing yet */
+	uint64_t site; /* raw_site() */
+	uint64_t rest; /* raw_rest() | LATELY_IS; 0: nothing yet */
 	struct object_lists *lists;
 	uint32_t number; /* of its kind: a varint of so many bytes */
 	uint16_t cpu;
@@ -218,7 +218,8 @@ static inline struct pen take_pen(const struct encoder *encoder)
 	const struct column_data *kinds = &encoder->column[COLUMN_KIND];
 	uint8_t *times = encoder->column[COLUMN_TIME].data;
 
-	return (struct pen){ kinds->data + kinds->size, times + encoder->events / 2, encoder->when };
+	return (struct pen){ kinds->data + kinds->size, times + encoder->events / 2,
+			     encoder->when };
 }
 
 static inline void put_pen(struct encoder *encoder, const struct pen *pen)
@@ -278,7 +279,8 @@ size_t encoder_add(struct encoder *encoder, const struct event *event, size_t n)
 		struct lately found;
 
 		look_up(encoder, event, &found);
-		put_event(encoder, &pen, &found, event->when, event->cpu, event->tid, event->ptr, type_gives(event->type));
+		put_event(encoder, &pen, &found, event->when, event->cpu, event->tid, event->ptr,
+			  type_gives(event->type));
 	}
 	put_pen(encoder, &pen);
 	return done;
@@ -295,9 +297,8 @@ static inline struct lately *lately_of(struct encoder *encoder, uint64_t site, u
 
 /* False: it is none. */
 static __attribute__((noinline)) bool get_to_know(struct encoder *encoder,
-						  const struct raw_event *raw,
-						  recording_meet *meet, void *arg,
-						  struct lately *lately)
+						  const struct raw_event *raw, recording_meet *meet,
+						  void *arg, struct lately *lately)
 {
 	struct event event;
 	enum meeting meeting = meet(raw, &event, arg);
@@ -329,7 +330,8 @@ size_t encoder_add_raw(struct encoder *encoder, const struct raw_event *raw, siz
 		    !get_to_know(encoder, raw, meet, arg, lately))
 			continue;
 		put_event(encoder, &pen, lately, raw->words[0], raw->cpu, raw_tid(raw),
-			  raw_ptr(raw), type_gives((unsigned)(raw->words[1]>>TRACE_ADDRESS_BITS)));
+			  raw_ptr(raw),
+			  type_gives((unsigned)(raw->words[1] >> TRACE_ADDRESS_BITS)));
 	}
 	put_pen(encoder, &pen);
 	return done;

@@ -92,7 +92,7 @@ struct events_header {
 #define STACKS_BYTES_MAX (STACKS_BYTES + (2U * STACK_FRAMES_MAX + 2) * VARINT_MAX)
 #define EVENTS_BYTES_MAX                                                                           \
 	((uint32_t)sizeof(struct events_header) +                                                  \
-	 CHUNK_EVENTS_MAX * (4U + 8U + 1U + VARINT_MAX * 2U + 1U + 1U) +                                \
+	 CHUNK_EVENTS_MAX * (4U + 8U + 1U + VARINT_MAX * 2U + 1U + 1U) +                           \
 	 CHUNK_KINDS_MAX * (1U + 6U * VARINT_MAX))
 
 static inline uint32_t column_bytes_max(enum column column)

@@ -108,8 +108,10 @@ static inline void object_set_key(struct object_list *list, uint16_t key)
 {
 	static const uint16_t lane[16] = { [8] = UINT16_MAX };
 	__m128i *at = (__m128i *)(void *)&list->key[list->top & ~7U];
-	__m128i mask = _mm_loadu_si128((const void *)&lane[8 - list->top % 8]), old = _mm_loadu_si128(at);
-	_mm_storeu_si128(at, _mm_or_si128(_mm_andnot_si128(mask, old), _mm_and_si128(mask, _mm_set1_epi16((short)key))));
+	__m128i mask = _mm_loadu_si128((const void *)&lane[8 - list->top % 8]),
+		old = _mm_loadu_si128(at);
+	_mm_storeu_si128(at, _mm_or_si128(_mm_andnot_si128(mask, old),
+					  _mm_and_si128(mask, _mm_set1_epi16((short)key))));
 }
 
 /* Those that have this key, a bit for each. */
@@ -130,8 +132,10 @@ static inline uint32_t objects_with_key(const struct object_list *list, uint16_t
  */
 static inline unsigned object_find(const struct object_list *list, uint64_t ptr)
 {
-	if (list->ptr[object_slot(list, 0)] == ptr && list->there >> object_slot(list,0) & 1) return 0;
-	uint32_t found = objects_by_age(list, objects_with_key(list, object_key(ptr)) & list->there);
+	if (list->ptr[object_slot(list, 0)] == ptr && list->there >> object_slot(list, 0) & 1)
+		return 0;
+	uint32_t found =
+		objects_by_age(list, objects_with_key(list, object_key(ptr)) & list->there);
 
 	while (found) {
 		unsigned place = (unsigned)__builtin_clz(found);

@@ -41,12 +41,12 @@ const char *event_name(unsigned type)
 }
 
 struct ring {
-	uint64_t address;      /* in the process */
-	uint64_t tail;	       /* events taken */
-	uint64_t lost_before;  /* of the process' count */
+	uint64_t address;     /* in the process */
+	uint64_t tail;	      /* events taken */
+	uint64_t lost_before; /* of the process' count */
 	uint64_t lost;
-	uint64_t last;	       /* time of the last event taken */
-	uint64_t *words;       /* taken and not passed on: [first, count) events */
+	uint64_t last;	 /* time of the last event taken */
+	uint64_t *words; /* taken and not passed on: [first, count) events */
 	size_t first, count, room;
 	uint16_t cpu;
 	bool whole; /* nothing was left there by this pass */
@@ -60,7 +60,7 @@ struct rings {
 	bool damaged;  /* said so: nothing is taken any more */
 	bool skip_old; /* what is in rings that are found now is an earlier reader's */
 	uint64_t lost_before;
-	uint64_t spoilt; /* events that were taken and make no sense */
+	uint64_t spoilt;   /* events that were taken and make no sense */
 	uint64_t *next;	   /* see merge(): times of those that take part, */
 	size_t *next_ring; /* and which they are */
 	size_t nr_next, next_room;
@@ -396,8 +396,7 @@ static void merge(struct rings *rings, uint64_t until, rings_take *take, void *a
 		rings->next[turn] = UINT64_MAX;
 		after = earliest(rings);
 		limit = rings->next[after] < until ? rings->next[after] : until;
-		rings->next[turn] =
-			run_ring(&rings->ring[rings->next_ring[turn]], limit, &batch);
+		rings->next[turn] = run_ring(&rings->ring[rings->next_ring[turn]], limit, &batch);
 		turn = limit < until ? after : turn;
 	}
 	pass_on(&batch);
