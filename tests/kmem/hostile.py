@@ -39,9 +39,9 @@ def chunk(kind, *pieces):
 
 def events(count, kind, new, alloc=(0, 0), free=(0, 0), far=b""):
     """A chunk of events at one moment, in columns."""
-    columns = [kind, new, b"", (0, count), alloc, free, far]
+    columns = [kind, new, b"", (0, (count + 1) // 2), b"", alloc, free, far]
     sizes = [column[1] if isinstance(column, tuple) else len(column) for column in columns]
-    return chunk(EVENTS, struct.pack("<9I", count, 6, *sizes), *columns)
+    return chunk(EVENTS, struct.pack("<10I", count, 6, *sizes), *columns)
 
 
 def kind(event_type, site=0, step=0, stack=0, req=16, cache=0):
@@ -51,4 +51,4 @@ def kind(event_type, site=0, step=0, stack=0, req=16, cache=0):
 
 def recording(*chunks, info=b"", end=1000000):
     start = chunk(INFO, b"pid 1\nstart 0\nns_per_tick 1.0\n" + (info or b"command x\n") + b"\0")
-    return struct.pack("<10sHI", b"kmem.data", 2, 0) + start + b"".join(chunks) + chunk(END, struct.pack("<QQ", end, 0))
+    return struct.pack("<10sHI", b"kmem.data", 3, 0) + start + b"".join(chunks) + chunk(END, struct.pack("<QQ", end, 0))

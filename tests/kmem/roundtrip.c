@@ -4,6 +4,7 @@
  * time, which is rounded down to its unit. They are drawn so that every way to code them comes up: sequences of allocations
  * and frees, addresses of all kinds and the greatest ones, more kinds than a chunk has room for, CPUs and threads that change,
  * times that run backwards, call stacks with common ends, empty, cut and too deep ones.
+ * Half of the events are added as they stand in rings, where an event that is like an earlier one is not asked for again.
  */
 #include "recording.h"
 #include "recording_format.h"
@@ -17,11 +18,14 @@
 #define STACKS 3000U
 #define DEEP (STACK_FRAMES_MAX + 10)
 #define LIVE 1000U
+#define BATCH 200U
+#define TYPE_NONE 255UL
 
 static uint64_t state;
 static struct event written[EVENTS];
 static uint64_t live[LIVE];
 static size_t nr_live;
+static uint32_t gfps[TRACE_GFPS];
 
 struct stack {
 	uint64_t frames[60];
@@ -111,13 +115,16 @@ static void draw_event(struct event *event, unsigned phase)
 		.when = draw(50) ? when : when - draw(500),
 		.site = draw(phase ? 1000 : 20) * 4096,
 		.tid = tid,
-		.gfp = draw(9) ? 0xcc0 : (uint32_t)draw(UINT32_MAX + 1UL),
+		.gfp = gfps[draw(9) ? 0 : draw(TRACE_GFPS)],
 		.cache = (uint16_t)draw(draw(20) ? 12 : 65536),
 		.cpu = (uint16_t)cpu,
 		.type = (uint8_t)(draw(20) ? 1 + draw(2) : draw(16)),
 	};
 	if (!type_gives(event->type))
 		event->stack = draw(2) ? stacks[draw(STACKS)].number : 0;
+	/* a ring has one in place of the other */
+	if (event->stack)
+		event->site = event->stack * 16UL;
 	/* nearly each is new: a chunk is full of kinds before it is of events */
 	if (type_has_req(event->type))
 		event->req = draw(phase == 1 ? 1UL << TRACE_REQ_BITS : 300);
@@ -161,6 +168,55 @@ static void check_stacks(const struct reader *reader)
 	give_up("the deepest stack is missing");
 }
 
+static uint64_t raw_words[BATCH * 2][TRACE_WORDS];
+static const struct event *raw_means[BATCH * 2]; /* NULL: it is none */
+
+static void make_raw(size_t i, const struct event *event)
+{
+	uint64_t *words = raw_words[i], gfp = 0, type = event ? event->type : TYPE_NONE;
+
+	raw_means[i] = event;
+	event = event ? event : &written[0];
+	while (gfps[gfp] != event->gfp)
+		gfp++;
+	words[0] = event->when;
+	words[1] = event->ptr | type << TRACE_ADDRESS_BITS | gfp << (TRACE_ADDRESS_BITS + 8);
+	words[2] = (event->stack ? TRACE_SITE_IS_STACK | event->stack : event->site) |
+		   (uint64_t)event->cache << TRACE_ADDRESS_BITS;
+	words[3] = event->req | (uint64_t)event->tid << TRACE_REQ_BITS;
+}
+
+static enum meeting meet(const struct raw_event *raw, struct event *event, void *arg)
+{
+	const struct event *meant = raw_means[(size_t)(raw->words - raw_words[0]) / TRACE_WORDS];
+
+	if (!meant)
+		return MEET_NONE;
+	*event = *meant;
+	if (!draw(100))
+		recording_forget(arg);
+	return draw(8) ? MEET_LIKE : MEET_ONCE;
+}
+
+/* As they stand in rings, with some between them that are none. */
+static void add_raw(struct writer *writer, const struct event *events, size_t n)
+{
+	struct raw_event raw[BATCH * 2];
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!draw(50)) {
+			make_raw(count, NULL);
+			raw[count] = (struct raw_event){ raw_words[count], events[i].cpu };
+			count++;
+		}
+		make_raw(count, &events[i]);
+		raw[count] = (struct raw_event){ raw_words[count], events[i].cpu };
+		count++;
+	}
+	recording_add_raw(writer, raw, count, meet, writer);
+}
+
 static void write_file(const char *path)
 {
 	struct writer *writer = recording_create(path);
@@ -169,15 +225,22 @@ static void write_file(const char *path)
 	if (!writer)
 		exit(1);
 	draw_stacks(writer);
+	for (size_t i = 0; i < TRACE_GFPS; i++)
+		gfps[i] = i ? (uint32_t)draw(UINT32_MAX + 1UL) : 0xcc0;
 	for (size_t i = 0, n; i < EVENTS; i += n) {
-		size_t batch = 1 + draw(200);
+		size_t batch = 1 + draw(BATCH);
 
 		for (n = 0; n < batch && i + n < EVENTS; n++)
 			draw_event(&written[i + n], (unsigned)((i + n) / (EVENTS / 3)));
-		recording_add(writer, &written[i], n);
+		if (draw(2))
+			add_raw(writer, &written[i], n);
+		else
+			recording_add(writer, &written[i], n);
 		if (!draw(1000))
 			recording_flush(writer);
 	}
+	if (recording_events(writer) != EVENTS)
+		give_up("%lu events were counted", recording_events(writer));
 	recording_flush(writer);
 	recording_chunk(writer, CHUNK_END, words, sizeof(words));
 	recording_close(writer);

@@ -48,6 +48,7 @@ static void begin(struct depot *depot, uint64_t address, const struct trace_depo
 	depot->first = depot->end = 0;
 	free(depot->numbers);
 	depot->numbers = xcalloc(header->nr_nodes + 1, sizeof(*depot->numbers));
+	recording_forget(depot->writer);
 }
 
 struct depot *depot_open(const struct target *target, struct writer *writer, bool from_start)
@@ -130,25 +131,26 @@ static uint32_t record_stack(struct depot *depot, uint32_t number)
 	return recording_stack(depot->writer, frames, count, number != TRACE_NODE_ROOT);
 }
 
-void depot_resolve(struct depot *depot, struct event *event)
+bool depot_resolve(struct depot *depot, struct event *event)
 {
 	uint32_t number = event->stack;
 	struct trace_node node;
 
 	event->stack = 0;
 	if (!depot)
-		return;
+		return true;
 	if (number >= depot->end)
 		depot_collect(depot);
 	if (!depot->address || number >= depot->nr_nodes || !get_node(depot, number, &node)) {
 		depot->missing++;
-		return;
+		return false;
 	}
 	if (!depot->numbers[number])
 		depot->numbers[number] = record_stack(depot, number);
 	depot->missing += !depot->numbers[number];
 	event->stack = depot->numbers[number];
 	event->site = node.ip & TRACE_ADDRESS_MASK;
+	return event->stack != 0;
 }
 
 uint64_t depot_missing(const struct depot *depot)

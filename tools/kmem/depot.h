@@ -19,9 +19,9 @@ void depot_close(struct depot *depot);
 void depot_collect(struct depot *depot);
 /*
  * The event has the number of a stack in the process: it gets that in the recording, and its call site.
- * What can't be had it has not.
+ * What can't be had it has not. False: it is missing, and was counted; so another event that has it is to come here too.
  */
-void depot_resolve(struct depot *depot, struct event *event);
+bool depot_resolve(struct depot *depot, struct event *event);
 /* Events whose stack could not be had. */
 uint64_t depot_missing(const struct depot *depot);
 /* Stacks for which the process found no room, since depot_open(). */

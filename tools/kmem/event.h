@@ -21,6 +21,34 @@ struct event {
 	uint8_t type;	/* enum trace_type */
 };
 
+/* One as it stands in a ring: src/trace/format.h. */
+struct raw_event {
+	const uint64_t *words; /* TRACE_WORDS of them */
+	uint32_t cpu;	       /* the ring's number */
+};
+
+/* Events that have the same of both are the same but for time, thread and object. */
+static inline uint64_t raw_site(const struct raw_event *raw)
+{
+	return raw->words[2];
+}
+
+static inline uint64_t raw_rest(const struct raw_event *raw)
+{
+	return raw->words[1] >> TRACE_ADDRESS_BITS << TRACE_REQ_BITS |
+	       (raw->words[3] & TRACE_REQ_MASK);
+}
+
+static inline uint64_t raw_ptr(const struct raw_event *raw)
+{
+	return raw->words[1] & TRACE_ADDRESS_MASK;
+}
+
+static inline uint32_t raw_tid(const struct raw_event *raw)
+{
+	return (uint32_t)(raw->words[3] >> TRACE_REQ_BITS);
+}
+
 static inline bool event_is_alloc(const struct event *event)
 {
 	return event->type == TRACE_KMALLOC || event->type == TRACE_KMEM_CACHE_ALLOC ||

@@ -47,6 +47,20 @@ void recording_endure(struct writer *writer);
 int recording_error(const struct writer *writer);
 /* These end the program, with a line, when the disk is full or the like: what is there by then is readable. */
 void recording_add(struct writer *writer, const struct event *events, size_t n);
+/*
+ * Events as they stand in rings. What one says is asked only if it is not known: of those that are like it (raw_site(), raw_rest(),
+ * CPU) the answer is taken for the same, until the next chunk or recording_forget(). `meet` may write chunks.
+ */
+enum meeting {
+	MEET_NONE, /* it is no event */
+	MEET_ONCE, /* it is, and the answer is for it alone */
+	MEET_LIKE, /* and for all that are like it */
+};
+typedef enum meeting recording_meet(const struct raw_event *raw, struct event *event, void *arg);
+void recording_add_raw(struct writer *writer, const struct raw_event *events, size_t n,
+		       recording_meet *meet, void *arg);
+/* What was known may be wrong: caches or call stacks have other numbers. */
+void recording_forget(struct writer *writer);
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size);
 /*
  * The number of a call stack, the same for the same: return addresses, innermost first. cut: it goes on

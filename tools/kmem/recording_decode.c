@@ -13,6 +13,7 @@
 struct decoder {
 	uint64_t when;
 	unsigned time_shift;
+	bool times_half; /* taken: the low four bits of the byte at hand */
 	uint32_t left, cpu, gfp, nr_kinds, nr_stacks; /* left: events */
 	uint32_t tid[TRACE_NR_RINGS];
 	struct cursor column[NR_COLUMNS];
@@ -51,6 +52,7 @@ bool decoder_start(struct decoder *decoder, const uint8_t *data, size_t size, ui
 		return false;
 	decoder->when = 0;
 	decoder->time_shift = header.time_shift;
+	decoder->times_half = false;
 	decoder->left = header.events;
 	decoder->nr_stacks = nr_stacks;
 	decoder->cpu = decoder->gfp = decoder->nr_kinds = 0;
@@ -136,6 +138,24 @@ static bool get_object(struct decoder *decoder, const struct kind *kind, uint64_
 			 gives, code, more, ptr);
 }
 
+/* Since the last event, in units of time. */
+static bool get_time(struct decoder *decoder, uint64_t *time)
+{
+	struct cursor *column = &decoder->column[COLUMN_TIME];
+
+	if (column->at >= column->end)
+		return false;
+	*time = decoder->times_half ? *column->at >> 4 : *column->at & 15;
+	column->at += decoder->times_half;
+	decoder->times_half = !decoder->times_half;
+	if (*time < TIME_LONG)
+		return true;
+	if (!get_varint(&decoder->column[COLUMN_LONG], time))
+		return false;
+	*time += TIME_LONG;
+	return true;
+}
+
 bool decoder_next(struct decoder *decoder, struct event *event)
 {
 	const struct kind *kind;
@@ -143,8 +163,7 @@ bool decoder_next(struct decoder *decoder, struct event *event)
 
 	decoder->left--;
 	kind = get_kind(decoder);
-	if (!kind || !get_varint(&decoder->column[COLUMN_TIME], &time) ||
-	    !get_object(decoder, kind, &event->ptr))
+	if (!kind || !get_time(decoder, &time) || !get_object(decoder, kind, &event->ptr))
 		return false;
 	decoder->when += time;
 	event->when = decoder->when << decoder->time_shift;

@@ -9,7 +9,9 @@
  *			bytes, cache, gfp. The next number there is: a new one. 0: the CPU or the thread changes; then the kind
  *	NEW	of a new kind: u8 type; address; varint call stack, bytes, cache, gfp ^ that of the new kind before
  *	PLACE	of a change: varint CPU * 2, + 1 if its thread is not the one that it had last; then varint that
- *	TIME	varint	time since the last event, in units of 1 << the unit of time
+ *	TIME	four bits: time since the last event, in units of 1 << the unit of time; two events are a byte, the first one low.
+ *		TIME_LONG: it is so much or more
+ *	LONG	varint	of such an event, how much more
  *	ALLOC, FREE	u8	which object, see recording_objects.h
  *	FAR	varint, of some objects
  *
@@ -34,7 +36,7 @@
 #include <stdint.h>
 
 #define FILE_MAGIC "kmem.data"
-#define FILE_VERSION 2
+#define FILE_VERSION 3
 #define CHUNK_MAGIC 0x6b6d6368U
 #define CHUNK_BYTES_MAX (64U << 20)
 #define CHUNK_EVENTS_MAX (1U << 18)
@@ -51,6 +53,7 @@
 /* As fine as the time stamp counter tells it, which takes as long to read: about 25 ns. */
 #define TIME_SHIFT 6U
 #define TIME_SHIFT_MAX 40U
+#define TIME_LONG 15U
 #define TID_MAX ((1U << (64 - TRACE_REQ_BITS)) - 1)
 #define VARINT_MAX 10U /* bytes */
 
@@ -72,6 +75,7 @@ enum column {
 	COLUMN_NEW,
 	COLUMN_PLACE,
 	COLUMN_TIME,
+	COLUMN_LONG,
 	COLUMN_ALLOC,
 	COLUMN_FREE,
 	COLUMN_FAR,
@@ -88,7 +92,7 @@ struct events_header {
 #define STACKS_BYTES_MAX (STACKS_BYTES + (2U * STACK_FRAMES_MAX + 2) * VARINT_MAX)
 #define EVENTS_BYTES_MAX                                                                           \
 	((uint32_t)sizeof(struct events_header) +                                                  \
-	 CHUNK_EVENTS_MAX * (4U + 8U + VARINT_MAX * 2U + 1U + 1U) +                                \
+	 CHUNK_EVENTS_MAX * (4U + 8U + 1U + VARINT_MAX * 2U + 1U + 1U) +                           \
 	 CHUNK_KINDS_MAX * (1U + 6U * VARINT_MAX))
 
 static inline uint32_t column_bytes_max(enum column column)
@@ -101,6 +105,8 @@ static inline uint32_t column_bytes_max(enum column column)
 	case COLUMN_PLACE:
 		return CHUNK_EVENTS_MAX * 8U;
 	case COLUMN_TIME:
+		return CHUNK_EVENTS_MAX / 2U;
+	case COLUMN_LONG:
 	case COLUMN_FAR:
 		return CHUNK_EVENTS_MAX * VARINT_MAX;
 	default:

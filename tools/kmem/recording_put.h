@@ -24,14 +24,18 @@ struct addresses {
 	uint32_t hash[ADDRESSES_ROOM]; /* number + 1; 0: empty */
 };
 
-static inline void put(struct column_data *column, uint64_t value)
+/* Returns where it ends. */
+static inline uint8_t *write_varint(uint8_t *at, uint64_t value)
 {
-	uint8_t *at = column->data + column->size;
-
 	for (; value >= 0x80; value >>= 7)
 		*at++ = (uint8_t)(value | 0x80);
 	*at++ = (uint8_t)value;
-	column->size = (size_t)(at - column->data);
+	return at;
+}
+
+static inline void put(struct column_data *column, uint64_t value)
+{
+	column->size = (size_t)(write_varint(column->data + column->size, value) - column->data);
 }
 
 static inline void put_byte(struct column_data *column, unsigned value)

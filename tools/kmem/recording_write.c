@@ -20,6 +20,9 @@
 #include <zstd.h>
 
 #define LEVEL 1
+/* Shorter matches are hardly shorter than the entropy of what they stand for, and a small table stays in the processor's cache. */
+#define MATCH_BYTES 6
+#define HASH_LOG 12
 
 struct writer {
 	FILE *file;
@@ -75,7 +78,9 @@ struct writer *recording_create(const char *path)
 	writer->path = xstrdup(path);
 	writer->zstd = ZSTD_createCCtx();
 	if (!writer->zstd ||
-	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, LEVEL)))
+	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_compressionLevel, LEVEL)) ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_minMatch, MATCH_BYTES)) ||
+	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_hashLog, HASH_LOG)))
 		give_up("no memory");
 	writer->encoder = encoder_new();
 	/* chunks are written whole; what could not be is not left behind to be tried again */
@@ -191,6 +196,26 @@ void recording_add(struct writer *writer, const struct event *events, size_t n)
 		if (encoder_is_full(writer->encoder))
 			recording_flush(writer);
 	}
+}
+
+void recording_add_raw(struct writer *writer, const struct raw_event *events, size_t n,
+		       recording_meet *meet, void *arg)
+{
+	while (n) {
+		size_t before = encoder_events(writer->encoder);
+		size_t taken = encoder_add_raw(writer->encoder, events, n, meet, arg);
+
+		events += taken;
+		n -= taken;
+		writer->events += encoder_events(writer->encoder) - before;
+		if (encoder_is_full(writer->encoder))
+			recording_flush(writer);
+	}
+}
+
+void recording_forget(struct writer *writer)
+{
+	encoder_forget(writer->encoder);
 }
 
 void recording_before_events(struct writer *writer, void (*before)(void *arg), void *arg)

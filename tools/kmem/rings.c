@@ -41,12 +41,12 @@ const char *event_name(unsigned type)
 }
 
 struct ring {
-	uint64_t address;      /* in the process */
-	uint64_t tail;	       /* events taken */
-	uint64_t lost_before;  /* of the process' count */
-	uint64_t lost, spoilt; /* spoilt: that were taken and make no sense */
-	uint64_t last;	       /* time of the last event taken */
-	uint64_t *words;       /* taken and not passed on: [first, count) events */
+	uint64_t address;     /* in the process */
+	uint64_t tail;	      /* events taken */
+	uint64_t lost_before; /* of the process' count */
+	uint64_t lost;
+	uint64_t last;	 /* time of the last event taken */
+	uint64_t *words; /* taken and not passed on: [first, count) events */
 	size_t first, count, room;
 	uint16_t cpu;
 	bool whole; /* nothing was left there by this pass */
@@ -60,6 +60,10 @@ struct rings {
 	bool damaged;  /* said so: nothing is taken any more */
 	bool skip_old; /* what is in rings that are found now is an earlier reader's */
 	uint64_t lost_before;
+	uint64_t spoilt;   /* events that were taken and make no sense */
+	uint64_t *next;	   /* see merge(): times of those that take part, */
+	size_t *next_ring; /* and which they are */
+	size_t nr_next, next_room;
 	uint32_t gfp[TRACE_GFPS];
 	void (*after_read)(void *arg); /* NULL: nobody wants to know */
 	void *after_read_arg;
@@ -70,6 +74,8 @@ void rings_close(struct rings *rings)
 	for (size_t i = 0; i < rings->nr_rings; i++)
 		free(rings->ring[i].words);
 	free(rings->ring);
+	free(rings->next);
+	free(rings->next_ring);
 	free(rings);
 }
 
@@ -205,7 +211,18 @@ static int drop_overwritten(struct rings *rings, struct ring *ring, size_t *left
 static void settle_times(struct ring *ring, size_t n)
 {
 	uint64_t *words = ring->words + (ring->count - n) * TRACE_WORDS, now = __rdtsc();
+	uint64_t last = ring->last;
+	bool are_odd = false;
 
+	for (size_t i = 0; i < n; i++) {
+		are_odd |= words[i * TRACE_WORDS] < last;
+		last = words[i * TRACE_WORDS];
+	}
+	/* as nearly always: so they are looked at alone, which is all that it costs then */
+	if (!are_odd && last <= now) {
+		ring->last = last;
+		return;
+	}
 	for (size_t i = 0; i < n; i++, words += TRACE_WORDS) {
 		if (words[0] < ring->last)
 			words[0] = ring->last;
@@ -270,25 +287,28 @@ static long take_ring(struct rings *rings, struct ring *ring)
 	return taken;
 }
 
-/* False: it is none. */
-static inline bool decode(const struct rings *rings, const struct ring *ring, const uint64_t *words,
-			  struct event *event)
+bool rings_decode(struct rings *rings, const struct raw_event *raw, struct event *event)
 {
+	const uint64_t *words = raw->words;
+
 	event->when = words[0];
-	event->ptr = words[1] & TRACE_ADDRESS_MASK;
+	event->ptr = raw_ptr(raw);
 	event->type = (uint8_t)(words[1] >> TRACE_ADDRESS_BITS);
 	event->gfp = rings->gfp[(words[1] >> (TRACE_ADDRESS_BITS + 8)) % TRACE_GFPS];
 	event->site = words[2] & TRACE_ADDRESS_MASK;
 	event->cache = (uint16_t)(words[2] >> TRACE_ADDRESS_BITS);
 	event->req = words[3] & TRACE_REQ_MASK;
-	event->tid = (uint32_t)(words[3] >> TRACE_REQ_BITS);
-	event->cpu = ring->cpu;
+	event->tid = raw_tid(raw);
+	event->cpu = (uint16_t)raw->cpu;
 	event->stack = 0;
 	if (event->site & TRACE_SITE_IS_STACK) {
 		event->stack = (uint32_t)event->site;
 		event->site = 0;
 	}
-	return event->type != TRACE_NONE && event->type < TRACE_NR_TYPES;
+	if (event->type != TRACE_NONE && event->type < TRACE_NR_TYPES)
+		return true;
+	rings->spoilt++;
+	return false;
 }
 
 static uint64_t next_time(const struct ring *ring)
@@ -296,55 +316,90 @@ static uint64_t next_time(const struct ring *ring)
 	return ring->first < ring->count ? ring->words[ring->first * TRACE_WORDS] : UINT64_MAX;
 }
 
-/* The next event of a ring, and what follows it there and is older than `until`, or a part of that. */
-static size_t decode_batch(const struct rings *rings, struct ring *ring, uint64_t until,
-			   struct event batch[BATCH_EVENTS])
+/* Rings that have something before `until` take part. */
+static void find_next(struct rings *rings, uint64_t until)
+{
+	if (rings->nr_rings > rings->next_room) {
+		rings->next_room = rings->room;
+		rings->next = xrealloc(rings->next, rings->room * sizeof(*rings->next));
+		rings->next_ring =
+			xrealloc(rings->next_ring, rings->room * sizeof(*rings->next_ring));
+	}
+	rings->nr_next = 0;
+	for (size_t i = 0; i < rings->nr_rings; i++) {
+		uint64_t time = next_time(&rings->ring[i]);
+
+		if (time >= until)
+			continue;
+		rings->next[rings->nr_next] = time;
+		rings->next_ring[rings->nr_next++] = i;
+	}
+}
+
+/* Which of those has the earliest event. As it is written it is no branch: which one it is can't be foreseen. */
+static inline size_t earliest(const struct rings *rings)
+{
+	size_t found = 0;
+
+	for (size_t i = 1; i < rings->nr_next; i++)
+		found = rings->next[i] < rings->next[found] ? i : found;
+	return found;
+}
+
+/* Events that are collected to be passed on. */
+struct batch {
+	struct raw_event event[BATCH_EVENTS];
+	size_t n;
+	rings_take *take;
+	void *arg;
+};
+
+static void pass_on(struct batch *batch)
+{
+	if (batch->n)
+		batch->take(batch->event, batch->n, batch->arg);
+	batch->n = 0;
+}
+
+/* The next event of a ring, and what follows it there and is older than `until`. Returns the time of what it has then. */
+static uint64_t run_ring(struct ring *ring, uint64_t until, struct batch *batch)
 {
 	const uint64_t *words = ring->words + ring->first * TRACE_WORDS;
 	const uint64_t *end = ring->words + ring->count * TRACE_WORDS;
-	size_t n = 0;
 
 	do {
-		bool sound = decode(rings, ring, words, &batch[n]);
-
-		n += sound;
-		ring->spoilt += !sound;
+		batch->event[batch->n++] = (struct raw_event){ words, ring->cpu };
+		if (batch->n == BATCH_EVENTS)
+			pass_on(batch);
 		words += TRACE_WORDS;
-	} while (n < BATCH_EVENTS && words < end && words[0] < until);
+	} while (words < end && words[0] < until);
 	ring->first = (size_t)(words - ring->words) / TRACE_WORDS;
-	return n;
+	return next_time(ring);
 }
 
-/* Pass on what is older than `until`. */
+/*
+ * Pass on what is older than `until`. A ring has its turn up to the next one's event, and then it is that one's: so who comes
+ * after it is all that is looked for.
+ */
 static void merge(struct rings *rings, uint64_t until, rings_take *take, void *arg)
 {
-	struct event batch[BATCH_EVENTS];
+	struct batch batch = { .take = take, .arg = arg };
+	size_t turn;
 
-	for (;;) {
-		struct ring *oldest = NULL;
-		uint64_t first = until, second = until;
+	find_next(rings, until);
+	if (!rings->nr_next)
+		return;
+	for (turn = earliest(rings); rings->next[turn] < until;) {
+		size_t after;
+		uint64_t limit;
 
-		for (size_t i = 0; i < rings->nr_rings; i++) {
-			uint64_t time = next_time(&rings->ring[i]);
-
-			if (time < first) {
-				second = first;
-				first = time;
-				oldest = &rings->ring[i];
-			} else if (time < second) {
-				second = time;
-			}
-		}
-		if (!oldest)
-			return;
-		/* all of one ring until another has its turn */
-		do {
-			size_t n = decode_batch(rings, oldest, second, batch);
-
-			if (n)
-				take(batch, n, arg);
-		} while (next_time(oldest) < second);
+		rings->next[turn] = UINT64_MAX;
+		after = earliest(rings);
+		limit = rings->next[after] < until ? rings->next[after] : until;
+		rings->next[turn] = run_ring(&rings->ring[rings->next_ring[turn]], limit, &batch);
+		turn = limit < until ? after : turn;
 	}
+	pass_on(&batch);
 }
 
 /* Take of each ring. How many events; -1: the process is gone. */
@@ -419,9 +474,9 @@ bool rings_are_damaged(const struct rings *rings)
 
 uint64_t rings_lost(const struct rings *rings)
 {
-	uint64_t lost = difference(rings->target->state.lost, rings->lost_before);
+	uint64_t lost = difference(rings->target->state.lost, rings->lost_before) + rings->spoilt;
 
 	for (size_t i = 0; i < rings->nr_rings; i++)
-		lost += rings->ring[i].lost + rings->ring[i].spoilt;
+		lost += rings->ring[i].lost;
 	return lost;
 }

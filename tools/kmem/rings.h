@@ -12,8 +12,10 @@ struct rings;
 struct rings *rings_open(struct target *target, bool from_start);
 void rings_close(struct rings *rings);
 
-/* Some events, one after the other; it may change them. */
-typedef void rings_take(struct event *events, size_t n, void *arg);
+/* Some events, one after the other. Their words are there until it returns. */
+typedef void rings_take(const struct raw_event *events, size_t n, void *arg);
+/* What it says. False: it is no event, and is counted among those that were lost. The stack is numbered as in the process. */
+bool rings_decode(struct rings *rings, const struct raw_event *raw, struct event *event);
 
 /*
  * Take what is there and pass on what is certain to be in order: all that is older than this call, less a moment. `last`: all that

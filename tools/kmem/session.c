@@ -170,6 +170,7 @@ static void write_caches(struct session *session)
 static void look_at_caches(struct session *session)
 {
 	memset(session->known_caches, 0, sizeof(session->known_caches));
+	recording_forget(session->writer);
 	session->cache_reads = 0;
 	write_caches(session);
 }
@@ -298,17 +299,25 @@ void session_wait(struct session *session, unsigned us)
 		session->rung = bell_wait(&session->bell, us, session->is_deaf);
 }
 
-static void take(struct event *events, size_t n, void *arg)
+/* What the recording wants to know of an event. */
+static enum meeting meet(const struct raw_event *raw, struct event *event, void *arg)
 {
 	struct session *session = arg;
 
-	for (size_t i = 0; i < n; i++) {
-		if (events[i].cache && !cache_is_known(session, events[i].cache))
-			meet_cache(session, events[i].cache);
-		if (events[i].stack)
-			depot_resolve(session->depot, &events[i]);
-	}
-	recording_add(session->writer, events, n);
+	if (!rings_decode(session->rings, raw, event))
+		return MEET_NONE;
+	if (event->cache && !cache_is_known(session, event->cache))
+		meet_cache(session, event->cache);
+	if (event->stack && !depot_resolve(session->depot, event))
+		return MEET_ONCE;
+	return MEET_LIKE;
+}
+
+static void take(const struct raw_event *events, size_t n, void *arg)
+{
+	struct session *session = arg;
+
+	recording_add_raw(session->writer, events, n, meet, session);
 }
 
 static void note_lost(struct session *session)

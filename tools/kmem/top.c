@@ -57,11 +57,14 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void take_events(struct event *events, size_t n, void *arg)
+static void take_events(const struct raw_event *events, size_t n, void *arg)
 {
+	struct event event;
+
 	(void)arg;
 	for (size_t i = 0; i < n; i++)
-		top_event(&events[i], top);
+		if (rings_decode(rings, &events[i], &event))
+			top_event(&event, top);
 }
 
 static void stop_tracing(void)
