@@ -130,7 +130,7 @@ static void allocate(struct writer *writer, struct event *event, uint64_t nr_sta
 	if (event->ptr == from->next)
 		from->next += class_bytes[class];
 	live[nr_live++] = (struct object){ event->ptr, class };
-	recording_event(writer, event);
+	recording_add(writer, event, 1);
 }
 
 static void release(struct writer *writer, struct event *event)
@@ -150,7 +150,7 @@ static void release(struct writer *writer, struct event *event)
 		to->freed = xrealloc(to->freed, to->room * sizeof(*to->freed));
 	}
 	to->freed[to->nr_freed++] = event->ptr;
-	recording_event(writer, event);
+	recording_add(writer, event, 1);
 }
 
 int main(int argc, char **argv)

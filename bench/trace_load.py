@@ -42,7 +42,7 @@ def build(folder):
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-I", tools, "-I", os.path.join(ROOT, "src"),
                     os.path.join(ROOT, "bench", "trace_load.c"),
                     *(os.path.join(tools, f"{name}.c")
-                      for name in ("recording_write", "recording_encode", "recording_tree", "say")), "-lzstd", "-lz", "-o", program], check=True)
+                      for name in ("recording_write", "recording_encode", "recording_tree", "hash", "say")), "-lzstd", "-lz", "-o", program], check=True)
     return program
 
 
