@@ -39,23 +39,13 @@
 
 #include <string.h>
 
-#define PAGE 4096UL
-#define NR_BUCKETS (1U << 18)
-#define NR_OWN_MEMOS 256U
-#define NR_SHARED_MEMOS 64U
-#define NR_MEMOS (NR_OWN_MEMOS + NR_SHARED_MEMOS)
+#define NR_SHARED_MEMOS (DEPOT_NR_MEMOS - DEPOT_NR_OWN_MEMOS)
 #define MEMO_TRIES 8U
 #define SESSION_NONE UINT64_MAX
 #define NR_NODES_MAX (1UL << 23)
 #define NR_NODES_MIN (1UL << 16)
 
-/* Pages of a depot: the header, which is never given back, the rules, and: */
-#define BUCKETS_AT (DEPOT_RULES_AT + UNWIND_RULES * sizeof(uint64_t))
-#define MEMOS_AT (BUCKETS_AT + NR_BUCKETS * sizeof(uint32_t))
-#define MEMO_BYTES ((sizeof(struct stack_memo) + PAGE - 1) & ~(PAGE - 1))
-#define NODES_AT (MEMOS_AT + NR_MEMOS * MEMO_BYTES)
-
-_Thread_local struct depot_own depot_own initial_exec;
+_Thread_local struct stack_memo *depot_own initial_exec;
 uint32_t depot_module_changes;
 
 static void *part(struct trace_depot *depot, size_t offset)
@@ -65,14 +55,14 @@ static void *part(struct trace_depot *depot, size_t offset)
 
 static struct trace_node *node_at(struct trace_depot *depot, uint32_t number)
 {
-	return (struct trace_node *)part(depot, NODES_AT) + number;
+	return (struct trace_node *)part(depot, DEPOT_NODES_AT) + number;
 }
 
 static uint32_t *bucket_of(struct trace_depot *depot, uint32_t parent, uintptr_t ip)
 {
 	uint64_t hash = (ip ^ (uint64_t)parent << 40 ^ parent) * 0x9e3779b97f4a7c15UL;
 
-	return (uint32_t *)part(depot, BUCKETS_AT) + (hash >> 40) % NR_BUCKETS;
+	return (uint32_t *)part(depot, DEPOT_BUCKETS_AT) + (hash >> 40) % DEPOT_NR_BUCKETS;
 }
 
 /* From `number` on, before `end`; 0: it is not there. */
@@ -151,7 +141,7 @@ void trace_modules_changed(void)
 
 static struct stack_memo *memo_at(struct trace_depot *depot, uint64_t number)
 {
-	return part(depot, MEMOS_AT + number * MEMO_BYTES);
+	return part(depot, DEPOT_MEMOS_AT + number * DEPOT_MEMO_BYTES);
 }
 
 static uintptr_t this_thread(void)
@@ -177,7 +167,7 @@ static struct stack_memo *take_shared(struct trace_depot *depot, uintptr_t here)
 	uint64_t first = memo_hash();
 
 	for (uint64_t i = first; i < first + MEMO_TRIES; i++) {
-		struct stack_memo *memo = memo_at(depot, NR_OWN_MEMOS + i % NR_SHARED_MEMOS);
+		struct stack_memo *memo = memo_at(depot, DEPOT_NR_OWN_MEMOS + i % NR_SHARED_MEMOS);
 		uintptr_t holder = 0;
 
 		if (__atomic_compare_exchange_n(&memo->busy, &holder, here, false, __ATOMIC_ACQUIRE,
@@ -198,7 +188,7 @@ static bool get_own(struct trace_depot *depot)
 	uint64_t first = memo_hash();
 
 	for (uint64_t i = first; i < first + MEMO_TRIES; i++) {
-		struct stack_memo *memo = memo_at(depot, i % NR_OWN_MEMOS);
+		struct stack_memo *memo = memo_at(depot, i % DEPOT_NR_OWN_MEMOS);
 		uintptr_t owner = 0;
 
 		if (!__atomic_compare_exchange_n(&memo->owner, &owner, this_thread(), false,
@@ -207,10 +197,7 @@ static bool get_own(struct trace_depot *depot)
 			continue;
 		if (memo->busy)
 			forgotten(memo)->busy = 0;
-		depot_own.memo = memo;
-		/* last: a handler goes by that */
-		barrier();
-		depot_own.depot = depot;
+		__atomic_store_n(&depot_own, memo, __ATOMIC_RELAXED);
 		return true;
 	}
 	return false;
@@ -220,13 +207,13 @@ struct stack_memo *depot_take_memo_slow(struct trace_depot *depot, uintptr_t her
 {
 	struct stack_memo *memo;
 
-	if (depot_own.depot != depot && get_own(depot)) {
+	if (!depot_has_memo(depot, depot_own) && get_own(depot)) {
 		memo = depot_take_own(depot, here);
 		if (memo)
 			return memo;
 	}
-	memo = depot_own.memo;
-	if (depot_own.depot == depot && memo->busy == here)
+	memo = __atomic_load_n(&depot_own, __ATOMIC_RELAXED);
+	if (depot_has_memo(depot, memo) && memo->busy == here)
 		return forgotten(memo);
 	return take_shared(depot, here);
 }
@@ -244,10 +231,10 @@ void trace_depot_create(bool replace)
 	if (depot && (!replace || depot->used < depot->nr_nodes / 2))
 		return;
 	for (size_t nr = NR_NODES_MAX; nr >= NR_NODES_MIN; nr /= 2) {
-		depot = os_map(NODES_AT + nr * sizeof(struct trace_node));
+		depot = os_map(DEPOT_NODES_AT + nr * sizeof(struct trace_node));
 		if (!depot)
 			continue;
-		depot->nodes = NODES_AT;
+		depot->nodes = DEPOT_NODES_AT;
 		depot->nr_nodes = nr;
 		depot->used = TRACE_NODE_CUT + 1;
 		depot->session = 1;
@@ -258,7 +245,7 @@ void trace_depot_create(bool replace)
 
 static void close_own(struct trace_depot *depot, bool is_closed)
 {
-	for (uint64_t i = 0; i < NR_OWN_MEMOS; i++)
+	for (uint64_t i = 0; i < DEPOT_NR_OWN_MEMOS; i++)
 		if (memo_at(depot, i)->owner)
 			__atomic_store_n(&memo_at(depot, i)->is_closed, is_closed,
 					 __ATOMIC_RELEASE);
@@ -270,20 +257,20 @@ static void discard_own(struct trace_depot *depot)
 
 	close_own(depot, true);
 	is_safe = os_membarrier_rseq() == 0;
-	for (uint64_t i = 0; is_safe && i < NR_OWN_MEMOS; i++) {
+	for (uint64_t i = 0; is_safe && i < DEPOT_NR_OWN_MEMOS; i++) {
 		struct stack_memo *memo = memo_at(depot, i);
 
 		if (!memo->is_closed || __atomic_load_n(&memo->busy, __ATOMIC_ACQUIRE))
 			continue;
 		memo->session = 0;
-		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
+		os_discard((char *)memo + DEPOT_PAGE, DEPOT_MEMO_BYTES - DEPOT_PAGE);
 	}
 	close_own(depot, false);
 }
 
 static void discard_shared(struct trace_depot *depot)
 {
-	for (uint64_t i = NR_OWN_MEMOS; i < NR_MEMOS; i++) {
+	for (uint64_t i = DEPOT_NR_OWN_MEMOS; i < DEPOT_NR_MEMOS; i++) {
 		struct stack_memo *memo = memo_at(depot, i);
 		uintptr_t holder = 0;
 
@@ -292,8 +279,8 @@ static void discard_shared(struct trace_depot *depot)
 						 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			continue;
 		/* with the first page, the last to go, goes that it is taken */
-		os_discard((char *)memo + PAGE, MEMO_BYTES - PAGE);
-		os_discard(memo, PAGE);
+		os_discard((char *)memo + DEPOT_PAGE, DEPOT_MEMO_BYTES - DEPOT_PAGE);
+		os_discard(memo, DEPOT_PAGE);
 	}
 }
 
@@ -303,8 +290,9 @@ void trace_depot_discard(void)
 
 	if (!depot)
 		return;
-	os_discard(depot_rules(depot), MEMOS_AT - DEPOT_RULES_AT);
-	os_discard(part(depot, NODES_AT), align_up(depot->used * sizeof(struct trace_node), PAGE));
+	os_discard(depot_rules(depot), DEPOT_MEMOS_AT - DEPOT_RULES_AT);
+	os_discard(part(depot, DEPOT_NODES_AT),
+		   align_up(depot->used * sizeof(struct trace_node), DEPOT_PAGE));
 	__atomic_fetch_add(&depot->session, 1, __ATOMIC_RELEASE);
 	discard_own(depot);
 	discard_shared(depot);

@@ -8,11 +8,8 @@
 
 /* The node of a frame below its caller's; 0: no room, which is counted by whoever gets that. */
 uint32_t depot_node(struct trace_depot *depot, uint32_t parent, uintptr_t ip);
-/* What this thread remembers, of which depot. */
-extern _Thread_local struct depot_own {
-	struct trace_depot *depot;
-	struct stack_memo *memo;
-} depot_own initial_exec hidden;
+/* This thread's memo, of whichever depot it was got from; NULL: none yet. */
+extern _Thread_local struct stack_memo *depot_own initial_exec hidden;
 
 extern uint32_t depot_module_changes hidden; /* that this process made */
 
@@ -20,7 +17,16 @@ void depot_update_rules_slow(struct trace_depot *depot, uint64_t maps, gfp_t gfp
 struct stack_memo *depot_take_memo_slow(struct trace_depot *depot, uintptr_t here);
 void depot_renew_memo(struct stack_memo *memo, uint64_t session);
 
-#define DEPOT_RULES_AT 4096UL
+/* Pages of a depot: the header, which is never given back, and: */
+#define DEPOT_PAGE 4096UL
+#define DEPOT_NR_BUCKETS (1U << 18)
+#define DEPOT_NR_OWN_MEMOS 256U
+#define DEPOT_NR_MEMOS (DEPOT_NR_OWN_MEMOS + 64U) /* with those that are shared */
+#define DEPOT_MEMO_BYTES ((sizeof(struct stack_memo) + DEPOT_PAGE - 1) & ~(DEPOT_PAGE - 1))
+#define DEPOT_RULES_AT DEPOT_PAGE
+#define DEPOT_BUCKETS_AT (DEPOT_RULES_AT + UNWIND_RULES * sizeof(uint64_t))
+#define DEPOT_MEMOS_AT (DEPOT_BUCKETS_AT + DEPOT_NR_BUCKETS * sizeof(uint32_t))
+#define DEPOT_NODES_AT (DEPOT_MEMOS_AT + DEPOT_NR_MEMOS * DEPOT_MEMO_BYTES)
 
 static inline uint64_t *depot_rules(struct trace_depot *depot)
 {
@@ -42,12 +48,19 @@ static always_inline void depot_update_rules(struct trace_depot *depot, gfp_t gf
 		depot_update_rules_slow(depot, maps, gfp);
 }
 
+/* By its address alone: a handler may have got another one of another depot since. */
+static always_inline bool depot_has_memo(const struct trace_depot *depot,
+					 const struct stack_memo *memo)
+{
+	return (uintptr_t)memo - (uintptr_t)depot < DEPOT_NODES_AT;
+}
+
 /* This thread's own, if it has one that is free. depot.c says why plain stores do. */
 static always_inline struct stack_memo *depot_take_own(struct trace_depot *depot, uintptr_t here)
 {
-	struct stack_memo *memo = depot_own.memo;
+	struct stack_memo *memo = __atomic_load_n(&depot_own, __ATOMIC_RELAXED);
 
-	if (unlikely(depot_own.depot != depot || memo->busy))
+	if (unlikely(!depot_has_memo(depot, memo) || memo->busy))
 		return NULL;
 	__atomic_store_n(&memo->busy, here, __ATOMIC_RELAXED);
 	barrier();
