@@ -13,8 +13,8 @@
  *
  * Beside the nodes are the rules for unwinding (unwind.c) and what threads remember of their last stack (stack.c), in memos, which
  * are taken for as long as a stack is looked for. A thread has one of its own from its first stack on, which nobody else writes to
- * but a thread that has the same place later, when this one is gone: so it is taken by plain stores, of which one cannot be seen
- * half done by the handlers that interrupt it. A handler that finds it taken, and a thread that got none, take one of those that all
+ * but a thread that has the same place later, when this one is gone: so it is taken by a compare-and-swap without the lock
+ * prefix, which is one instruction to handlers and to user-level threads that a handler switches between. A handler that finds it taken, and a thread that got none, take one of those that all
  * share, by compare-and-swap. A handler that leaves by longjmp leaves its memo taken, until somebody has the place on its stack
  * by which the memo was taken: then the holder is known to be gone, and what is in the memo is forgotten.
  *
@@ -46,6 +46,8 @@
 #define NR_NODES_MIN (1UL << 16)
 
 _Thread_local struct stack_memo *depot_own initial_exec;
+/* The depot that had no memo left for this thread: none is given back. */
+static _Thread_local struct trace_depot *depot_without_own initial_exec;
 uint32_t depot_module_changes;
 
 static void *part(struct trace_depot *depot, size_t offset)
@@ -180,26 +182,38 @@ static struct stack_memo *take_shared(struct trace_depot *depot, uintptr_t here)
 }
 
 /*
- * This thread has none of this depot yet. One that says that it is this thread's is of a thread that is gone, or of a handler that came in
- * between here. False: none is free.
+ * Somebody who has this thread's pointer took it. If this thread never had one, then that was a thread that is gone, and nobody is left to
+ * put it back; else it was a handler, or whoever else runs on this thread, since the thread began to look.
  */
+static void inherit(struct trace_depot *depot, struct stack_memo *memo)
+{
+	uintptr_t holder = __atomic_load_n(&memo->busy, __ATOMIC_RELAXED);
+
+	if (holder && !depot_has_memo(depot, __atomic_load_n(&depot_own, __ATOMIC_RELAXED)) &&
+	    __atomic_compare_exchange_n(&memo->busy, &holder, 0, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		forgotten(memo);
+}
+
+/* This thread has none of this depot yet. False: none is free. */
 static bool get_own(struct trace_depot *depot)
 {
 	uint64_t first = memo_hash();
 
 	for (uint64_t i = first; i < first + MEMO_TRIES; i++) {
 		struct stack_memo *memo = memo_at(depot, i % DEPOT_NR_OWN_MEMOS);
-		uintptr_t owner = 0;
+		uintptr_t owner = __atomic_load_n(&memo->owner, __ATOMIC_RELAXED);
 
-		if (!__atomic_compare_exchange_n(&memo->owner, &owner, this_thread(), false,
-						 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
-		    owner != this_thread())
+		if (!owner)
+			__atomic_compare_exchange_n(&memo->owner, &owner, this_thread(), false,
+						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+		if (owner && owner != this_thread())
 			continue;
-		if (memo->busy)
-			forgotten(memo)->busy = 0;
+		inherit(depot, memo);
 		__atomic_store_n(&depot_own, memo, __ATOMIC_RELAXED);
 		return true;
 	}
+	depot_without_own = depot;
 	return false;
 }
 
@@ -207,7 +221,7 @@ struct stack_memo *depot_take_memo_slow(struct trace_depot *depot, uintptr_t her
 {
 	struct stack_memo *memo;
 
-	if (!depot_has_memo(depot, depot_own) && get_own(depot)) {
+	if (!depot_has_memo(depot, depot_own) && depot_without_own != depot && get_own(depot)) {
 		memo = depot_take_own(depot, here);
 		if (memo)
 			return memo;

@@ -55,15 +55,26 @@ static always_inline bool depot_has_memo(const struct trace_depot *depot,
 	return (uintptr_t)memo - (uintptr_t)depot < DEPOT_NODES_AT;
 }
 
-/* This thread's own, if it has one that is free. depot.c says why plain stores do. */
+/* False: somebody has it. Only against others on this thread. */
+static always_inline bool depot_claim(struct stack_memo *memo, uintptr_t here)
+{
+	uintptr_t holder = 0;
+	bool is_mine = false;
+
+	__asm__ volatile("cmpxchgq %3, %1"
+			 : "=@ccz"(is_mine), "+m"(memo->busy), "+a"(holder)
+			 : "r"(here)
+			 : "memory");
+	return is_mine;
+}
+
+/* This thread's own, if it has one that is free. depot.c says why no lock is needed. */
 static always_inline struct stack_memo *depot_take_own(struct trace_depot *depot, uintptr_t here)
 {
 	struct stack_memo *memo = __atomic_load_n(&depot_own, __ATOMIC_RELAXED);
 
-	if (unlikely(!depot_has_memo(depot, memo) || memo->busy))
+	if (unlikely(!depot_has_memo(depot, memo) || !depot_claim(memo, here)))
 		return NULL;
-	__atomic_store_n(&memo->busy, here, __ATOMIC_RELAXED);
-	barrier();
 	if (likely(!__atomic_load_n(&memo->is_closed, __ATOMIC_RELAXED)))
 		return memo;
 	__atomic_store_n(&memo->busy, 0, __ATOMIC_RELEASE);

@@ -150,7 +150,8 @@ static void set_bounds(struct walk *walk, uintptr_t sp)
 		    (walk->may_call && is_own_stack_slow(sp, top)))) {
 		walk->high = top;
 	} else {
-		walk->high = page_of(sp) + PAGE;
+		/* the page that has the word below sp: where sp is the end of a page, what is behind it may be nothing */
+		walk->high = page_of(sp - 1) + PAGE;
 	}
 }
 

@@ -28,7 +28,6 @@ struct lately {
 	uint32_t number; /* of its kind: a varint of so many bytes */
 	uint16_t cpu;
 	uint8_t length;
-	bool gives;
 };
 
 /* Of a chunk of events. */
@@ -204,7 +203,6 @@ static __attribute__((noinline)) void look_up(struct encoder *encoder, const str
 
 	lately->number = short_varint(kind_number(encoder, &kind), &lately->length);
 	lately->lists = objects_of(&encoder->objects, type, event->cpu, event->cache);
-	lately->gives = type_gives(type);
 }
 
 /* What each event has something in, at hand: a byte that is written might be any field of the encoder. */

@@ -320,10 +320,10 @@ static uint64_t next_time(const struct ring *ring)
 static void find_next(struct rings *rings, uint64_t until)
 {
 	if (rings->nr_rings > rings->next_room) {
-		rings->next_room = rings->room;
 		rings->next = xrealloc(rings->next, rings->room * sizeof(*rings->next));
 		rings->next_ring =
 			xrealloc(rings->next_ring, rings->room * sizeof(*rings->next_ring));
+		rings->next_room = rings->room;
 	}
 	rings->nr_next = 0;
 	for (size_t i = 0; i < rings->nr_rings; i++) {
@@ -433,13 +433,21 @@ static uint64_t certain_until(const struct rings *rings, uint64_t until)
 	return until;
 }
 
+/* What the target said last. */
+static void copy_gfp(struct rings *rings)
+{
+	memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
+}
+
 static long collect(struct rings *rings, uint64_t until, rings_take *take, void *arg)
 {
 	long taken = take_rings(rings);
 
+	/* should it be gone before it can be asked again */
+	copy_gfp(rings);
 	/* after the events: their codes are in the table by now */
 	if (target_refresh(rings->target) == 0)
-		memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
+		copy_gfp(rings);
 	if (rings->after_read)
 		rings->after_read(rings->after_read_arg);
 	merge(rings, taken < 0 ? UINT64_MAX : certain_until(rings, until), take, arg);

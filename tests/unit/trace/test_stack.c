@@ -25,8 +25,8 @@
 #define no_tail_call() __asm__ volatile("" ::: "memory")
 
 static _Thread_local uint64_t seed;
-static _Thread_local unsigned stacks_left, asked;
-static _Atomic unsigned long checked, in_handlers, longest, cut;
+static _Thread_local unsigned stacks_left, asked, steps;
+static _Atomic unsigned long checked, in_handlers, longest, cut, incomplete;
 
 static struct trace_depot *depot(void)
 {
@@ -55,6 +55,8 @@ static void check_stack(uint32_t number, void *const *frames, size_t count)
 		CHECK_EQ(n, count);
 	else if (n != TRACE_STACK_FRAMES)
 		cut++;
+	if (n < count && n != TRACE_STACK_FRAMES)
+		incomplete++;
 	if (n > longest)
 		longest = n;
 	checked++;
@@ -70,16 +72,40 @@ static always_inline uint32_t stack_from(const void *site, uintptr_t sp, gfp_t g
 	return number;
 }
 
-/* Where it is called from is the call site. */
-static no_inline void ask(void)
+static no_inline void check_by_backtrace(uint32_t number, const void *site)
 {
-	void *frames[FRAMES_MAX], *site = CALLER;
-	uint32_t number = stack_from(site, CALLER_SP, GFP_KERNEL);
+	void *frames[FRAMES_MAX];
 	size_t count = (size_t)backtrace(frames, FRAMES_MAX), skip = 0;
 
 	while (skip < count && frames[skip] != site)
 		skip++;
 	check_stack(number, frames + skip, count - skip);
+	no_tail_call();
+}
+
+/* What it calls is interrupted at each of its instructions, by SIGTRAP. */
+static always_inline void step(void)
+{
+	__asm__ volatile("pushfq; orl $0x100, (%%rsp); popfq" ::: "cc", "memory");
+}
+
+static always_inline void step_no_more(void)
+{
+	__asm__ volatile("pushfq; andl $~0x100, (%%rsp); popfq" ::: "cc", "memory");
+}
+
+/* Where it is called from is the call site. */
+static no_inline void ask(void)
+{
+	void *site = CALLER;
+	uint32_t number;
+
+	if (steps)
+		step();
+	number = stack_from(site, CALLER_SP, GFP_KERNEL);
+	if (steps)
+		step_no_more();
+	check_by_backtrace(number, site);
 	no_tail_call();
 }
 
@@ -497,6 +523,82 @@ static void a_thread_that_is_gone_leaves_its_memo(void)
 	CHECK(memo[998] == memo[999]);
 }
 
+#define USER_THREADS 3
+#define USER_STACK (16UL << 20)
+#define USER_STACKS 5000U
+
+static ucontext_t user_thread[USER_THREADS + 1]; /* the last is who started them */
+static unsigned running, user_threads_left, turns;
+static uint64_t turn_seed;
+
+static void switch_to(unsigned next)
+{
+	unsigned before = running;
+
+	running = next;
+	swapcontext(&user_thread[before], &user_thread[next]);
+}
+
+static void run_user_thread(void)
+{
+	while (stacks_left)
+		go(12);
+	user_threads_left--;
+	/* those that are interrupted have theirs to end */
+	for (;;)
+		switch_to(user_threads_left ? (running + 1) % USER_THREADS : USER_THREADS);
+}
+
+/* Mostly among the first of a stack's instructions: there the memo is taken. */
+static unsigned draw_steps(void)
+{
+	return 1 + (unsigned)unit_random(&turn_seed) % (unit_random(&turn_seed) % 16 ? 64 : 1024);
+}
+
+/* After so many instructions another one's turn comes. */
+static void on_step(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *at = context;
+
+	(void)sig, (void)info;
+	if (--steps)
+		return;
+	at->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+	steps = draw_steps();
+	turns++;
+	switch_to((running + 1 + (unsigned)unit_random(&turn_seed) % (USER_THREADS - 1)) %
+		  USER_THREADS);
+}
+
+/* As some languages' threads are, which a timer's handler switches between: all have the system's one thread, and its memo. */
+static void user_level_threads_share_a_thread(void)
+{
+	struct sigaction action = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO | SA_NODEFER };
+
+	begin();
+	turn_seed = unit_seed();
+	seed = turn_seed + 1;
+	stacks_left = USER_STACKS;
+	user_threads_left = USER_THREADS;
+	sigaction(SIGTRAP, &action, NULL);
+	for (unsigned i = 0; i < USER_THREADS; i++) {
+		getcontext(&user_thread[i]);
+		user_thread[i].uc_stack.ss_sp = mmap(NULL, USER_STACK, PROT_READ | PROT_WRITE,
+						     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		user_thread[i].uc_stack.ss_size = USER_STACK;
+		makecontext(&user_thread[i], run_user_thread, 0);
+	}
+	steps = draw_steps();
+	running = USER_THREADS;
+	switch_to(0);
+	steps = 0;
+	printf("%u turns\n", turns);
+	CHECK_EQ(checked, USER_STACKS);
+	CHECK_EQ(depot()->lost, 0);
+	/* all end where nobody knows */
+	CHECK_EQ(incomplete, 0);
+}
+
 static ucontext_t back, other;
 
 static void on_other_stack(void)
@@ -525,6 +627,50 @@ static void a_stack_with_nothing_behind_it_is_not_left(void)
 	makecontext(&other, on_other_stack, 0);
 	for (int i = 0; i < 3; i++)
 		swapcontext(&back, &other), getcontext(&other);
+}
+
+/* What it calls has a stack that is empty: by the tables its caller has room there. */
+static no_inline void call_on(void (*function)(void), void *sp)
+{
+	__asm__ volatile("movq %%rsp, %%r12\n\t"
+			 "movq %1, %%rsp\n\t"
+			 "call *%0\n\t"
+			 "movq %%r12, %%rsp"
+			 :
+			 : "r"(function), "r"(sp)
+			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12",
+			   "memory", "cc");
+}
+
+static void *place_in_code;
+
+static no_inline void note_place(void)
+{
+	place_in_code = CALLER;
+}
+
+/* The frames that were behind it are gone, with their page, and what is remembered of them is not looked at. */
+static void a_stack_that_ends_with_its_page_is_not_left(void)
+{
+	const size_t size = 4096, words = size / sizeof(void *);
+	void **stack, *at;
+
+	begin();
+	note_place();
+	at = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < 8; i++) {
+		stack = mmap(at, 2 * size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		for (size_t word = words; word < 2 * words; word++)
+			stack[word] = place_in_code;
+		for (int turn = 0; turn < 8; turn++) {
+			call_on(ask_cut, &stack[words]);
+			call_on(ask_cut, &stack[words + 16]);
+		}
+		mprotect(&stack[words], size, PROT_NONE);
+		call_on(ask_cut, &stack[words]);
+	}
+	CHECK_EQ(depot()->lost, 0);
 }
 
 /* Code without tables, whose rbp points into a hole. */
@@ -650,7 +796,9 @@ int main(void)
 		UNIT_TEST(a_memo_that_a_jump_left_is_found_again),
 		UNIT_TEST(a_memo_that_is_closed_is_let_be),
 		UNIT_TEST(a_thread_that_is_gone_leaves_its_memo),
+		UNIT_TEST(user_level_threads_share_a_thread),
 		UNIT_TEST(a_stack_with_nothing_behind_it_is_not_left),
+		UNIT_TEST(a_stack_that_ends_with_its_page_is_not_left),
 		UNIT_TEST(frame_pointers_are_not_believed),
 		UNIT_TEST(frame_pointers_are_not_believed_in_threads),
 		UNIT_TEST(stack_pointers_of_signals_are_not_believed),
