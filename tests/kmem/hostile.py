@@ -34,7 +34,8 @@ def chunk(kind, *pieces):
     for how, length, data in blocks(pieces):
         packed += struct.pack("<I", how << 1 | length << 3)[:3] + data
     packed += struct.pack("<I", 1)[:3]
-    return struct.pack("<6I", 0x6b6d6368, kind, len(packed), size, zlib.crc32(packed), 0) + packed
+    header = struct.pack("<5I", 0x6b6d6368, kind, len(packed), size, zlib.crc32(packed))
+    return header + struct.pack("<I", zlib.crc32(header)) + packed
 
 
 def events(count, kind, new, alloc=(0, 0), free=(0, 0), far=b""):
@@ -51,4 +52,4 @@ def kind(event_type, site=0, step=0, stack=0, req=16, cache=0):
 
 def recording(*chunks, info=b"", end=1000000):
     start = chunk(INFO, b"pid 1\nstart 0\nns_per_tick 1.0\n" + (info or b"command x\n") + b"\0")
-    return struct.pack("<10sHI", b"kmem.data", 3, 0) + start + b"".join(chunks) + chunk(END, struct.pack("<QQ", end, 0))
+    return struct.pack("<10sHI", b"kmem.data", 4, 0) + start + b"".join(chunks) + chunk(END, struct.pack("<QQ", end, 0))

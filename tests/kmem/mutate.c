@@ -143,6 +143,7 @@ static void damage_payload(struct bytes *file)
 			set_word(file->data + at + 8, packed_size);
 			set_word(file->data + at + 12, size);
 			set_word(file->data + at + 16, crc32(0, packed, (uInt)packed_size));
+			set_word(file->data + at + 20, crc32(0, file->data + at, 20));
 		}
 	}
 	free(packed);

@@ -6,7 +6,8 @@
  * whatever, reads up to the last whole chunk. All numbers are little-endian.
  *
  *	file:  "kmem.data" 0, u16 version, u32 reserved
- *	chunk: u32 CHUNK_MAGIC, u32 kind, u32 bytes in the file, u32 bytes unpacked, u32 CRC-32 of what is in the file, u32 reserved
+ *	chunk: u32 CHUNK_MAGIC, u32 kind, u32 bytes in the file, u32 bytes unpacked, u32 CRC-32 of what is in the file, u32 CRC-32 of
+ *	the 20 bytes before it
  *
  * Payloads are zstd's (RFC 8878). What is in them: recording_format.h, and enum chunk_kind.
  */

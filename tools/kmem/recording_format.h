@@ -34,9 +34,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <zlib.h>
 
 #define FILE_MAGIC "kmem.data"
-#define FILE_VERSION 3
+#define FILE_VERSION 4
 #define CHUNK_MAGIC 0x6b6d6368U
 #define CHUNK_BYTES_MAX (64U << 20)
 #define CHUNK_EVENTS_MAX (1U << 18)
@@ -64,8 +65,15 @@ struct file_header {
 };
 
 struct chunk_header {
-	uint32_t magic, kind, bytes, unpacked, crc, reserved;
+	uint32_t magic, kind, bytes, unpacked, crc;
+	uint32_t header_crc; /* of what is before it here */
 };
+
+/* What header->header_crc is to be. */
+static inline uint32_t chunk_header_crc(const struct chunk_header *header)
+{
+	return (uint32_t)crc32(0, (const Bytef *)header, offsetof(struct chunk_header, header_crc));
+}
 
 _Static_assert(sizeof(struct file_header) == 16 && sizeof(struct chunk_header) == 24,
 	       "as they stand in the file");

@@ -186,8 +186,8 @@ static bool read_chunk(struct reader *reader, struct chunk_header *header)
 	}
 	if (n != sizeof(*header))
 		return stop(reader, "the recording was cut off");
-	if (header->magic != CHUNK_MAGIC || header->bytes > CHUNK_BYTES_MAX ||
-	    header->unpacked > bytes_max(header->kind))
+	if (header->magic != CHUNK_MAGIC || header->header_crc != chunk_header_crc(header) ||
+	    header->bytes > CHUNK_BYTES_MAX || header->unpacked > bytes_max(header->kind))
 		return stop(reader, "the recording is damaged");
 	reader->packed = room(reader->packed, &reader->packed_room, header->bytes + 1UL);
 	if (fread(reader->packed, 1, header->bytes, reader->file) != header->bytes)

@@ -128,6 +128,7 @@ static void write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD
 	header.bytes = (uint32_t)packed;
 	header.unpacked = (uint32_t)total;
 	header.crc = (uint32_t)crc32(0, writer->packed, (uInt)packed);
+	header.header_crc = chunk_header_crc(&header);
 	if (write_all(writer, &header, sizeof(header)) && write_all(writer, writer->packed, packed))
 		writer->whole = writer->bytes;
 }
