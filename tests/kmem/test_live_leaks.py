@@ -50,6 +50,7 @@ class Process(unittest.TestCase):
                                    r"    6c 6f 73 74 20 6f 62 6a 65 63 74 00 00 00 00 00  lost object\.\.\.\.\.\n")
             self.assertRegex(text, r"(?m)^# 10 suspected memory leaks, [\d.]+ KiB allocated")
             self.assertIn("# and 8 more (-n 0 shows all)", kmem("leaks", program.pid, "-n", 2))
+            self.assertEqual(kmem_json("leaks", program.pid)["bytes_are"], "allocated")
 
     def test_a_name_is_shown_without_control_characters(self):
         with tempfile.TemporaryDirectory(prefix="kmem-") as folder:
@@ -145,7 +146,8 @@ class Recording(unittest.TestCase):
             self.assertIn("  ... and 19 more object(s) with the same backtrace", text)
             self.assertRegex(text, rf"(?m)^# {leaks['leaks']} objects were never freed, [\d.]+ \wiB requested$")
             self.assertEqual(leaks["leaks"], len(leaks["objects"]))
-            self.assertEqual(leaks["bytes"], sum(leak["size"] for leak in leaks["objects"]))
+            self.assertEqual((leaks["bytes"], leaks["bytes_are"]),
+                             (sum(leak["size"] for leak in leaks["objects"]), "requested"))
 
     def test_functions_can_be_ignored(self):
         with tempfile.TemporaryDirectory() as folder:

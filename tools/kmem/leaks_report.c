@@ -339,6 +339,7 @@ static struct json_object *totals_json(const struct leaks *leaks, struct totals 
 
 	json_add_number(root, "leaks", total.objects);
 	json_add_number(root, "bytes", total.bytes);
+	json_add_string(root, "bytes_are", kind_of_bytes(leaks));
 	if (leaks->scan) {
 		json_add_number(root, "blocks", leaks->scan->blocks);
 		json_add_number(root, "block_bytes", leaks->scan->bytes);
