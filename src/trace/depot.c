@@ -14,9 +14,12 @@
  * Beside the nodes are the rules for unwinding (unwind.c) and what threads remember of their last stack (stack.c), in memos, which
  * are taken for as long as a stack is looked for. A thread has one of its own from its first stack on, which nobody else writes to
  * but a thread that has the same place later, when this one is gone: so it is taken by a compare-and-swap without the lock
- * prefix, which is one instruction to handlers and to user-level threads that a handler switches between. A handler that finds it taken, and a thread that got none, take one of those that all
- * share, by compare-and-swap. A handler that leaves by longjmp leaves its memo taken, until somebody has the place on its stack
- * by which the memo was taken: then the holder is known to be gone, and what is in the memo is forgotten.
+ * prefix, which is one instruction to handlers and to user-level threads that a handler switches between. A handler that moves
+ * what it interrupted to another of the system's threads, amid a call, is not provided for, here as little as by the C library (errno).
+ * A handler that finds its thread's memo taken, and a thread that got none, take one of those that all share, by compare-and-swap.
+ * A handler that leaves by longjmp leaves its memo taken, until somebody has the place on its stack by which the memo was taken:
+ * then the holder is known to be gone, and what is in the memo is forgotten. Nothing else tells: that this thread has none of this
+ * depot may be because it has got one of the next depot meanwhile.
  *
  * The end of tracing gives the pages back while others may be in any of these steps. So a number that was given out is never given out
  * again: `used` stays. Whoever reads a node that has become zeros finds none, and no next one. Memos that are in use are
@@ -182,20 +185,9 @@ static struct stack_memo *take_shared(struct trace_depot *depot, uintptr_t here)
 }
 
 /*
- * Somebody who has this thread's pointer took it. If this thread never had one, then that was a thread that is gone, and nobody is left to
- * put it back; else it was a handler, or whoever else runs on this thread, since the thread began to look.
+ * This thread has none of this depot yet. One that says that it is this thread's is of a thread that is gone, or of whoever came in
+ * between here: if it is taken, it stays so until its holder's place tells. False: none is free.
  */
-static void inherit(struct trace_depot *depot, struct stack_memo *memo)
-{
-	uintptr_t holder = __atomic_load_n(&memo->busy, __ATOMIC_RELAXED);
-
-	if (holder && !depot_has_memo(depot, __atomic_load_n(&depot_own, __ATOMIC_RELAXED)) &&
-	    __atomic_compare_exchange_n(&memo->busy, &holder, 0, false, __ATOMIC_RELAXED,
-					__ATOMIC_RELAXED))
-		forgotten(memo);
-}
-
-/* This thread has none of this depot yet. False: none is free. */
 static bool get_own(struct trace_depot *depot)
 {
 	uint64_t first = memo_hash();
@@ -209,7 +201,6 @@ static bool get_own(struct trace_depot *depot)
 						    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 		if (owner && owner != this_thread())
 			continue;
-		inherit(depot, memo);
 		__atomic_store_n(&depot_own, memo, __ATOMIC_RELAXED);
 		return true;
 	}
@@ -293,8 +284,11 @@ static void discard_shared(struct trace_depot *depot)
 						 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			continue;
 		/* with the first page, the last to go, goes that it is taken */
-		os_discard((char *)memo + DEPOT_PAGE, DEPOT_MEMO_BYTES - DEPOT_PAGE);
-		os_discard(memo, DEPOT_PAGE);
+		if (os_discard((char *)memo + DEPOT_PAGE, DEPOT_MEMO_BYTES - DEPOT_PAGE) == 0 &&
+		    os_discard(memo, DEPOT_PAGE) == 0)
+			continue;
+		/* they are locked (mlock(2)) */
+		depot_put_memo(forgotten(memo));
 	}
 }
 

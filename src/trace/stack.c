@@ -50,7 +50,7 @@ static bool add_to_prefix(struct stack_prefix *prefix, const struct frame *here,
 	const struct unwind_rule *rule = &frame->rule;
 
 	if (prefix->nr == STACK_PREFIX_MAX || rule->kind != UNWIND_SP ||
-	    rule->bp_kind == UNWIND_BP_BP)
+	    rule->bp_kind == UNWIND_BP_BP || (rule->bp_kind == UNWIND_BP_CFA && rule->bp >= 0))
 		return false;
 	if (rule->bp_kind == UNWIND_BP_CFA)
 		prefix->bp_at = (uint32_t)(caller->sp - here->sp) + (uint32_t)rule->bp;

@@ -13,8 +13,8 @@
  *
  * What may be read: a wrong rule must not make the program crash, so no address is read that is not known to be the stack's.
  *	- the first thread's stack ends at a known place, and is whole from the stack pointer up to there;
- *	- the C library puts a thread's control block at the upper end of its stack. It is asked once whether all pages in between are
- *	  there; below them is the guard, so a stack that a program made for itself (makecontext, sigaltstack) has a hole
+ *	- the C library puts another thread's control block at the upper end of its stack. It is asked once whether all pages in between
+ *	  are there; below them is the guard, so a stack that a program made for itself (makecontext, sigaltstack) has a hole
  *	  in between;
  *	- of such a stack it is asked page by page, each time; and so it is of every page from the first frame on that
  *	  was found by a frame pointer, which may hold anything;
@@ -30,6 +30,7 @@
  */
 #include "trace/unwind.h"
 
+#include "lib/port.h"
 #include "os/os.h"
 
 #include <ucontext.h>
@@ -118,12 +119,22 @@ static uintptr_t page_of(uintptr_t at)
 	return at & ~(PAGE - 1);
 }
 
+/* Or one that has forked, which is as good: of its stack nothing is taken for known. */
+static bool is_first_thread(void)
+{
+	static _Thread_local enum { UNKNOWN, FIRST, ANOTHER } which initial_exec;
+
+	if (which == UNKNOWN)
+		which = port_getpid() == port_gettid() ? FIRST : ANOTHER;
+	return which == FIRST;
+}
+
 /* Is it all there from sp up to this thread's control block? */
 static cold_path bool is_own_stack_slow(uintptr_t sp, uintptr_t top)
 {
 	uintptr_t end = unwind_own.high == top ? unwind_own.low : page_of(top);
 
-	if (sp >= other.low && sp < other.high)
+	if ((sp >= other.low && sp < other.high) || is_first_thread())
 		return false;
 	for (uintptr_t page = page_of(sp); page < end; page += PAGE) {
 		if (!os_is_readable((const void *)page)) {
@@ -203,7 +214,7 @@ static enum unwind_step leave_signal(struct walk *walk, const struct frame *fram
 	    !unwind_read(walk, regs + REG_RBP * WORD, &caller->bp) ||
 	    !unwind_read(walk, regs + REG_RIP * WORD, &caller->ip))
 		return UNWIND_CUT;
-	if (caller->sp % WORD || !walk->may_call ||
+	if (!caller->sp || caller->sp % WORD || !walk->may_call ||
 	    !os_is_readable((const void *)page_of(caller->sp)))
 		return UNWIND_CUT;
 	caller->is_exact = true;

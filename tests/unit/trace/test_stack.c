@@ -523,6 +523,46 @@ static void a_thread_that_is_gone_leaves_its_memo(void)
 	CHECK(memo[998] == memo[999]);
 }
 
+/* Its place tells that a holder is gone, and nothing else: not that this thread has one of another depot by now. */
+static void a_memo_of_an_old_depot_stays_its_holders(void)
+{
+	uintptr_t here = (uintptr_t)&here;
+	struct stack_memo *first, *second;
+	struct trace_depot *old;
+
+	begin();
+	old = depot();
+	first = depot_take_memo(old, here, GFP_KERNEL);
+	old->used = old->nr_nodes / 2;
+	trace_depot_discard();
+	trace_depot_create(true);
+	CHECK(depot() != old);
+	second = depot_take_memo(depot(), here + 8, GFP_KERNEL);
+	CHECK(depot_has_memo(old, first) && depot_has_memo(depot(), second));
+	/* who had looked for the depot before that */
+	CHECK(depot_take_memo(old, here + 16, GFP_KERNEL) != first);
+	CHECK(depot_take_memo(depot(), here + 24, GFP_KERNEL) != second);
+	CHECK_EQ(first->busy, here);
+	CHECK_EQ(second->busy, here + 8);
+}
+
+static void memos_whose_pages_stay_can_be_used_again(void)
+{
+	uintptr_t here = (uintptr_t)&here;
+	struct stack_memo *own, *shared;
+
+	begin();
+	own = depot_take_memo(depot(), here, GFP_KERNEL);
+	shared = depot_take_memo(depot(), here + 8, GFP_KERNEL);
+	CHECK(shared && shared != own);
+	depot_put_memo(shared);
+	CHECK_EQ(mlock(shared, 1), 0);
+	shared->nr = 1;
+	trace_depot_discard();
+	CHECK(depot_take_memo(depot(), here + 8, GFP_KERNEL) == shared);
+	CHECK_EQ(shared->nr, 0);
+}
+
 #define USER_THREADS 3
 #define USER_STACK (16UL << 20)
 #define USER_STACKS 5000U
@@ -649,15 +689,15 @@ static no_inline void note_place(void)
 	place_in_code = CALLER;
 }
 
-/* The frames that were behind it are gone, with their page, and what is remembered of them is not looked at. */
-static void a_stack_that_ends_with_its_page_is_not_left(void)
+/* The frames that were behind it go, with their page, and what is remembered of them is not looked at. */
+static void leave_no_stack(int around)
 {
 	const size_t size = 4096, words = size / sizeof(void *);
 	void **stack, *at;
 
 	begin();
 	note_place();
-	at = mmap(NULL, 3 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	at = mmap(NULL, 16 * size, around, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < 8; i++) {
 		stack = mmap(at, 2 * size, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -667,10 +707,21 @@ static void a_stack_that_ends_with_its_page_is_not_left(void)
 			call_on(ask_cut, &stack[words]);
 			call_on(ask_cut, &stack[words + 16]);
 		}
-		mprotect(&stack[words], size, PROT_NONE);
+		munmap(&stack[words], size);
 		call_on(ask_cut, &stack[words]);
 	}
 	CHECK_EQ(depot()->lost, 0);
+}
+
+static void a_stack_that_ends_with_its_page_is_not_left(void)
+{
+	leave_no_stack(PROT_NONE);
+}
+
+/* The first thread's control block is among such maps, and all up to it may be there. */
+static void a_stack_below_the_first_threads_block_is_not_left(void)
+{
+	leave_no_stack(PROT_READ | PROT_WRITE);
 }
 
 /* Code without tables, whose rbp points into a hole. */
@@ -796,9 +847,12 @@ int main(void)
 		UNIT_TEST(a_memo_that_a_jump_left_is_found_again),
 		UNIT_TEST(a_memo_that_is_closed_is_let_be),
 		UNIT_TEST(a_thread_that_is_gone_leaves_its_memo),
+		UNIT_TEST(a_memo_of_an_old_depot_stays_its_holders),
+		UNIT_TEST(memos_whose_pages_stay_can_be_used_again),
 		UNIT_TEST(user_level_threads_share_a_thread),
 		UNIT_TEST(a_stack_with_nothing_behind_it_is_not_left),
 		UNIT_TEST(a_stack_that_ends_with_its_page_is_not_left),
+		UNIT_TEST(a_stack_below_the_first_threads_block_is_not_left),
 		UNIT_TEST(frame_pointers_are_not_believed),
 		UNIT_TEST(frame_pointers_are_not_believed_in_threads),
 		UNIT_TEST(stack_pointers_of_signals_are_not_believed),
