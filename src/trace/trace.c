@@ -47,7 +47,7 @@
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
 #define END_STEP_US 100U /* the reader was woken, and is quick */
-#define END_STEPS 100U	 /* or is not: from then on in milliseconds */
+#define END_QUICK_MS 10U /* or is not: from then on in milliseconds */
 #define LOOK_EVERY 64U
 #define LOOK_EVERY_SAMPLE 8U
 #define RING_EVENTS_MIN 128UL
@@ -425,44 +425,53 @@ void trace_fork_child(void)
 	trace_depot_fork_child();
 }
 
-/* Events that the reader has not taken. */
+/* What comes from now on is not waited for: handlers, and other threads, may go on to allocate. */
+static void note_ends(void)
+{
+	for (unsigned i = 0; i < trace_control.nr_rings; i++) {
+		struct trace_ring *ring = ring_at(i);
+
+		if (ring)
+			ring->end = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
+	}
+}
+
+/* Events before that which the reader has not taken. */
 static uint64_t nr_left(void)
 {
 	uint64_t left = 0;
 
 	for (unsigned i = 0; i < trace_control.nr_rings; i++) {
 		const struct trace_ring *ring = ring_at(i);
+		uint64_t limit, end;
 
-		if (ring)
-			left += __atomic_load_n(&ring->head, __ATOMIC_RELAXED) +
-				trace_control.ring_events -
-				__atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
+		if (!ring)
+			continue;
+		limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED);
+		end = ring->end + trace_control.ring_events;
+		left += end > limit ? end - limit : 0;
 	}
 	return left;
 }
 
 void trace_end(void)
 {
+	uint64_t left = UINT64_MAX, start = os_clock_ms(), progress = start, now = start;
 	_Atomic uint32_t word = 0;
-	uint64_t left = UINT64_MAX;
-	unsigned step = END_STEP_US;
 
 	if (trace_mode() == TRACE_OFF)
 		return;
+	note_ends();
 	__atomic_store_n(&trace_control.ending, 1, __ATOMIC_RELEASE);
 	port_futex_wake_others(&bell);
-	/* others may go on to allocate: not for ever */
-	for (unsigned us = 0, all = 0; us < TRACE_WAIT_MS * 1000 && all < TRACE_END_MS * 1000;
-	     us += step, all += step) {
+	for (; now - progress < TRACE_WAIT_MS && now - start < TRACE_END_MS; now = os_clock_ms()) {
 		uint64_t before = left;
 
 		left = trace_control.want_full == TRACE_OVERWRITE ? 0 : nr_left();
 		if (!left && __atomic_load_n(&trace_control.seen_ending, __ATOMIC_ACQUIRE))
 			return;
 		if (left < before)
-			us = 0;
-		if (all >= END_STEPS * END_STEP_US)
-			step = 1000;
-		port_futex_wait_us(&word, 0, step);
+			progress = now;
+		port_futex_wait_us(&word, 0, now - start < END_QUICK_MS ? END_STEP_US : 1000);
 	}
 }

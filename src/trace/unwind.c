@@ -37,6 +37,7 @@
 
 #define PAGE 4096UL /* of the system's smallest kind */
 #define WORD sizeof(uintptr_t)
+#define RED_ZONE 128UL /* bytes below the stack pointer that no signal's frame is laid over */
 #define STACK_MAX (64UL << 20) /* no memory map is nearer to the first thread's stack */
 
 /* A rule in a word: the address less its lowest 16 bits, then these. */
@@ -208,7 +209,7 @@ cold_path bool unwind_read_slow(struct walk *walk, uintptr_t at, uintptr_t *valu
 static enum unwind_step leave_signal(struct walk *walk, const struct frame *frame,
 				     struct frame *caller)
 {
-	uintptr_t regs = frame->sp + offsetof(ucontext_t, uc_mcontext.gregs);
+	uintptr_t regs = frame->sp + offsetof(ucontext_t, uc_mcontext.gregs), below;
 
 	if (!unwind_read(walk, regs + REG_RSP * WORD, &caller->sp) ||
 	    !unwind_read(walk, regs + REG_RBP * WORD, &caller->bp) ||
@@ -219,6 +220,9 @@ static enum unwind_step leave_signal(struct walk *walk, const struct frame *fram
 		return UNWIND_CUT;
 	caller->is_exact = true;
 	set_bounds(walk, caller->sp);
+	/* after a function's `leave` rbp is still found where that read it */
+	below = caller->sp % PAGE < RED_ZONE ? caller->sp % PAGE : RED_ZONE;
+	walk->low -= below;
 	return caller->ip ? UNWIND_UP : UNWIND_TOP;
 }
 

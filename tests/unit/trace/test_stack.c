@@ -336,6 +336,48 @@ static void stacks_in_handlers_are_right(void)
 	CHECK_EQ(depot()->lost, 0);
 }
 
+static no_inline __attribute__((optimize("no-omit-frame-pointer"))) void leaves(size_t bytes)
+{
+	volatile char *room = __builtin_alloca(bytes);
+
+	room[0] = 1;
+}
+
+static no_inline void pops(unsigned n)
+{
+	__asm__ volatile("" : : "r"(n) : "rbx", "rbp", "r12", "r13", "r14", "r15", "memory");
+}
+
+/* Its own stack is found by rbp, as step() moves the stack pointer. */
+static no_inline __attribute__((optimize("no-omit-frame-pointer"))) void step_through(size_t bytes)
+{
+	step();
+	leaves(bytes);
+	pops(1);
+	step_no_more();
+}
+
+/* What a signal interrupts, at each instruction, on the same stack and on another one. */
+static void every_instruction_can_be_unwound(void)
+{
+	static char alternate[65536];
+	stack_t stack = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
+	struct sigaction action = { .sa_handler = on_signal };
+
+	begin();
+	for (int i = 0; i < 2; i++) {
+		sigaction(SIGTRAP, &action, NULL);
+		for (size_t bytes = 16; bytes < 16384; bytes += 128)
+			step_through(bytes);
+		action.sa_flags = SA_ONSTACK;
+		sigaltstack(&stack, NULL);
+	}
+	CHECK(in_handlers > 2 * 128 * 20);
+	CHECK_EQ(checked, in_handlers);
+	CHECK_EQ(cut, 0);
+	CHECK_EQ(depot()->lost, 0);
+}
+
 static no_inline void ask_atomically(void)
 {
 	CHECK(stack_from(CALLER, CALLER_SP, GFP_NOWAIT) > TRACE_NODE_CUT);
@@ -839,6 +881,7 @@ int main(void)
 		UNIT_TEST(every_stack_is_what_backtrace_says),
 		UNIT_TEST(frames_whose_callers_moved_are_told_apart),
 		UNIT_TEST(stacks_in_handlers_are_right),
+		UNIT_TEST(every_instruction_can_be_unwound),
 		UNIT_TEST(a_stack_that_was_cut_is_whole_again),
 		UNIT_TEST(stacks_are_right_when_rules_are_forgotten),
 		UNIT_TEST(pages_go_while_threads_walk),

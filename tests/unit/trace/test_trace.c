@@ -455,6 +455,41 @@ static void slow_reader_is_a_reader(void)
 	CHECK_EQ(the_ring()->lost, 5);
 }
 
+/* Takes what is there, and then there is more. */
+static void *endless(void *ring)
+{
+	struct trace_ring *one = ring;
+
+	while (!atomic_load(&over)) {
+		sleep_ms(1);
+		atomic_store(&taken, __atomic_load_n(&one->head, __ATOMIC_ACQUIRE));
+		__atomic_store_n(&one->limit, atomic_load(&taken) + EVENTS, __ATOMIC_RELEASE);
+		trace_control.seen_ending = trace_control.ending;
+		unit_pin(0);
+		put(0);
+	}
+	return NULL;
+}
+
+static void who_ends_waits_for_what_was_there(void)
+{
+	struct timespec before, now;
+	pthread_t id;
+
+	start(TRACE_DROP);
+	for (uint64_t i = 0; i < EVENTS / 2; i++)
+		put(i);
+	CHECK_EQ(pthread_create(&id, NULL, endless, the_ring()), 0);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	trace_end();
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	CHECK(atomic_load(&taken) >= EVENTS / 2);
+	CHECK((now.tv_sec - before.tv_sec) * 1000 + (now.tv_nsec - before.tv_nsec) / 1000000 <
+	      TRACE_WAIT_MS * 3 / 4);
+	atomic_store(&over, true);
+	pthread_join(id, NULL);
+}
+
 static _Atomic uint64_t handled;
 
 static void on_timer(int number)
@@ -774,6 +809,7 @@ int main(void)
 		UNIT_TEST(ring_that_overwrites_ends_the_tracing_too),
 		UNIT_TEST(slow_reader_is_a_reader),
 		UNIT_TEST(reader_that_goes_on_is_a_reader),
+		UNIT_TEST(who_ends_waits_for_what_was_there),
 		UNIT_TEST(silent_reader_of_samples_ends_the_tracing),
 		UNIT_TEST(silent_reader_of_all_ends_the_tracing),
 		UNIT_TEST(reader_that_beats_is_a_reader),
