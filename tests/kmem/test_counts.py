@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import subprocess
 import sys
 import unittest
 
@@ -237,6 +238,34 @@ class Counts(KmemTest):
         self.record("--", prog("known"), "calls", "10")
         self.assertIn("can't be preloaded", self.kmem("replay", "-p", "/etc/passwd", self.data, status=1)[1])
 
+
+class Order(KmemTest):
+    """Events of several CPUs that lie nearer to each other than their time stamps tell the order."""
+
+    def live(self, *events):
+        """How many of each thread's objects are live at the end, and how many frees were of nothing."""
+        text = "".join(f"{ns * 64} {' '.join(map(str, event))}\n" for ns, *event in events)
+        subprocess.run([prog("events"), self.data], input=text, text=True, check=True, timeout=60)
+        live = {int(site["address"], 0): site["live_objects"] for site in self.report()["sites"]}
+        return live, json.loads(self.kmem("stat", "--json", self.data)[0])["unknown_frees"]
+
+    def test_a_free_before_its_allocation(self):
+        self.assertEqual(self.live((1, "free", 5, 2, 1), (2, "alloc", 5, 1, 0), (3, "alloc", 6, 1, 0)), ({1: 1}, 0))
+
+    def test_the_next_owners_allocation_before_the_free(self):
+        self.assertEqual(self.live((1, "alloc", 5, 1, 0), (100, "alloc", 5, 2, 1), (101, "free", 5, 1, 0)), ({1: 0, 2: 1}, 0))
+        self.assertEqual(self.live((1, "alloc", 5, 1, 0), (100, "alloc", 5, 2, 1), (101, "free", 5, 1, 0), (102, "free", 5, 3, 0)),
+                         ({1: 0, 2: 0}, 0))
+
+    def test_both(self):
+        self.assertEqual(self.live((1, "alloc", 5, 1, 0), (100, "free", 5, 1, 0), (101, "free", 5, 3, 1), (102, "alloc", 5, 2, 0),
+                                   (103, "alloc", 5, 1, 0)), ({1: 1, 2: 0}, 0))
+
+    def test_what_is_far_apart_or_of_one_thread_is_as_it_stands(self):
+        self.assertEqual(self.live((1, "free", 5, 2, 1), (2 + 16, "alloc", 5, 1, 0)), ({1: 1}, 1))
+        self.assertEqual(self.live((1, "free", 5, 1, 1), (2, "alloc", 5, 1, 0)), ({1: 1}, 1))
+        self.assertEqual(self.live((1, "alloc", 5, 1, 0), (100, "alloc", 5, 2, 1), (120, "free", 5, 1, 0)), ({1: 0, 2: 0}, 0))
+        self.assertEqual(self.live((1, "alloc", 5, 1, 0), (100, "alloc", 5, 2, 1), (101, "free", 5, 2, 0)), ({1: 0, 2: 0}, 0))
 
 if __name__ == "__main__":
     unittest.main()

@@ -5,6 +5,11 @@
  * Live objects are in live.c. An allocation at an address that is live means that a free was lost: it is taken as freed
  * then. Each look at them is a miss of the CPU's caches, so the memory of events that come soon is asked for ahead.
  *
+ * Time stamps of two CPUs tell what was first to some hundred nanoseconds: a processor may read its counter before it has the address that
+ * the event is about. So the free of an object that one thread hands to another may stand before its allocation, and the allocation
+ * of what another thread has just freed before that. The first is a free of nothing, the second an allocation where one lives; both are
+ * remembered for HASTY_NS, and if what was missing comes then, from another thread, they are taken in the other order.
+ *
  * Peak: of each site is kept what was live when all together were at their highest. Nobody walks the sites at each new
  * peak: peaks are numbered, and a site that is about to change notes first what it has as its share of the last
  * peak, if it has not since that peak came.
@@ -24,6 +29,7 @@
 
 #define PAGE 4096UL
 #define FIRST_DISTANCE_NS 1000UL
+#define HASTY_NS 1000UL
 #define MEAN_MAX 1e15 /* bytes from sample to sample; more stands in a damaged file only */
 
 uint64_t model_alloc_bytes(const struct reader *reader, const struct event *event)
@@ -145,19 +151,42 @@ static void note_point(struct model *model, uint64_t ns)
 	model->point_ns = ns + model->points_every;
 }
 
-static void take_free(struct model *model, struct reader *reader, const struct event *event)
+static struct hasty *hasty_of(struct model *model, uint64_t ptr)
 {
-	struct live *live = model->live.room ? live_find(&model->live, event->ptr) : NULL;
-	struct site *site;
+	return &model->hasty[hash_of(ptr) >> 56 & (MODEL_HASTY - 1)];
+}
+
+static void note_hasty(struct model *model, const struct event *event, uint64_t ns)
+{
+	*hasty_of(model, event->ptr) = (struct hasty){ *event, ns };
+	model->hasty_ns = ns;
+}
+
+/* Was there an event before this one that belongs behind it? It is taken out. */
+static bool take_hasty(struct model *model, const struct event *event, uint64_t ns,
+		       struct event *found)
+{
+	struct hasty *hasty = hasty_of(model, event->ptr);
+
+	/* as nearly always: there was none of late */
+	if (ns - model->hasty_ns > HASTY_NS)
+		return false;
+	if (hasty->event.ptr != event->ptr || ns - hasty->ns > HASTY_NS ||
+	    hasty->event.tid == event->tid ||
+	    event_is_alloc(&hasty->event) == event_is_alloc(event))
+		return false;
+	*found = hasty->event;
+	hasty->event.ptr = 0;
+	return true;
+}
+
+static void end_live(struct model *model, struct reader *reader, const struct event *event,
+		     struct live *live)
+{
+	struct site *site = &model->site[live->site];
 	double weight, bytes;
 	uint64_t age;
 
-	if (!live || !live->ptr) {
-		/* of a sampled recording too: an object that was sampled before it began */
-		model->unknown_frees++;
-		return;
-	}
-	site = &model->site[live->site];
 	note_peak_share(site, model->peak_number);
 	weight = weight_of(model, live->req, live->bytes);
 	bytes = weight * (double)live->bytes;
@@ -178,6 +207,23 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 	live_remove(&model->live, live);
 }
 
+static void take_free(struct model *model, struct reader *reader, const struct event *event,
+		      uint64_t ns)
+{
+	struct live *live = model->live.room ? live_find(&model->live, event->ptr) : NULL;
+	struct event alloc;
+
+	if (live && live->ptr) {
+		/* if it is that of the object before, that was taken with the allocation */
+		if (!take_hasty(model, event, ns, &alloc))
+			end_live(model, reader, event, live);
+		return;
+	}
+	/* of a sampled recording too: an object that was sampled before it began */
+	model->unknown_frees++;
+	note_hasty(model, event, ns);
+}
+
 static bool is_wanted(const struct model_filter *filter, const struct event *event, uint64_t ns)
 {
 	if (!filter)
@@ -195,7 +241,21 @@ static bool is_filter(const struct model_filter *filter)
 			  filter->max_bytes || filter->tid);
 }
 
-static void take_alloc(struct model *model, struct reader *reader, const struct event *event)
+/* It was freed by an event before this one. */
+static void take_early_free(struct model *model, struct reader *reader, const struct event *event,
+			    uint64_t ns)
+{
+	struct event early;
+
+	if (!take_hasty(model, event, ns, &early))
+		return;
+	model->unknown_frees--;
+	early.when = event->when;
+	end_live(model, reader, &early, live_find(&model->live, event->ptr));
+}
+
+static void take_alloc(struct model *model, struct reader *reader, const struct event *event,
+		       uint64_t ns)
 {
 	uint64_t size = model_alloc_bytes(reader, event);
 	double weight = weight_of(model, event->req, size), bytes = weight * (double)size;
@@ -209,7 +269,8 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 		struct event lost = *event;
 
 		lost.type = TRACE_KFREE;
-		take_free(model, reader, &lost);
+		end_live(model, reader, &lost, live);
+		note_hasty(model, event, ns);
 		live = live_find(&model->live, event->ptr);
 	}
 	note_peak_share(site, model->peak_number);
@@ -241,9 +302,10 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 	if (model->sum.live_bytes > model->sum.peak_bytes) {
 		model->sum.peak_bytes = model->sum.live_bytes;
 		model->sum.peak_objects = model->sum.live_objects;
-		model->peak_ns = recording_ns(reader, event->when);
+		model->peak_ns = ns;
 		model->peak_number++;
 	}
+	take_early_free(model, reader, event, ns);
 }
 
 /* Another program took the process' place: all that was live is gone with the one before. */
@@ -334,9 +396,9 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 		image = recording_image(reader);
 		if (event_is_alloc(&event)) {
 			if (event.ptr && is_wanted(filter, &event, ns))
-				take_alloc(model, reader, &event);
+				take_alloc(model, reader, &event, ns);
 		} else if (event_is_free(&event)) {
-			take_free(model, reader, &event);
+			take_free(model, reader, &event, ns);
 		}
 		note_point(model, ns);
 		if (!(++model->nr_events & 0xfffff))

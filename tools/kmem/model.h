@@ -49,6 +49,14 @@ struct site {
 #define MODEL_LIVES 40 /* by the logarithm of the nanoseconds */
 #define MODEL_POINTS 512
 
+/* An event that came before one that it may belong behind, see model.c. */
+struct hasty {
+	struct event event;
+	uint64_t ns;
+};
+
+#define MODEL_HASTY 256 /* by a hash of the address */
+
 /* Live bytes over time. */
 struct point {
 	uint64_t ns;
@@ -71,6 +79,8 @@ struct model {
 	bool filtered; /* some allocations are left out: unknown_frees tells nothing, then */
 	struct live_table live; /* at the end: what was never freed */
 	/* private */
+	struct hasty hasty[MODEL_HASTY];
+	uint64_t hasty_ns; /* when there was the last one */
 	uint32_t *site_hash;
 	size_t site_room, site_hash_room;
 	uint64_t peak_number;
