@@ -36,7 +36,7 @@ enum chunk_kind {
 
 struct writer;
 
-/* A new file, which must not be a directory. NULL: said why. */
+/* A new file, which must not be a directory, with room for some bytes. NULL: said why. */
 struct writer *recording_create(const char *path);
 /* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
 void recording_coarsen(struct writer *writer, uint64_t ticks);
@@ -108,6 +108,8 @@ uint32_t recording_nr_stacks(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
 /* To its end, and without a chunk that was passed over. */
 bool recording_is_whole(const struct reader *reader);
+/* Another kmem has it open, and may not be done with it. Valid after recording_open(). */
+bool recording_is_being_written(const struct reader *reader);
 /* The process ended, or replaced itself, before its last events were taken: by a signal, _exit() or execve(). */
 bool recording_tail_is_missing(const struct reader *reader);
 /* How many programs the process was, one after the other, up to the last event: 0 for the first. */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -69,10 +70,17 @@ struct writer *recording_create(const char *path)
 	struct writer *writer;
 	FILE *file = fopen(path, "we");
 
-	if (!file) {
+	/* chunks are written whole; what could not be is not left behind to be tried again */
+	if (file)
+		setvbuf(file, NULL, _IONBF, 0);
+	if (!file || fwrite(&header, sizeof(header), 1, file) != 1) {
 		say("%s can't be written: %s", path, strerror(errno));
+		if (file)
+			fclose(file);
 		return NULL;
 	}
+	/* until it is closed, or this program is gone: see recording_is_being_written() */
+	flock(fileno(file), LOCK_EX | LOCK_NB);
 	writer = xcalloc(1, sizeof(*writer));
 	writer->file = file;
 	writer->path = xstrdup(path);
@@ -83,10 +91,7 @@ struct writer *recording_create(const char *path)
 	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_hashLog, HASH_LOG)))
 		give_up("no memory");
 	writer->encoder = encoder_new();
-	/* chunks are written whole; what could not be is not left behind to be tried again */
-	setvbuf(file, NULL, _IONBF, 0);
-	write_all(writer, &header, sizeof(header));
-	writer->whole = writer->bytes;
+	writer->bytes = writer->whole = sizeof(header);
 	return writer;
 }
 
