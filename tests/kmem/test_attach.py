@@ -6,6 +6,7 @@ paths again afterwards, however the recording ended. Environment: see recorder.p
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -256,6 +257,35 @@ class Attach(KmemTest):
         self.assert_full_speed(child)
         self.assert_well(child)
 
+    def test_limit_of_a_file(self):
+        """It says how many events are in it: none, where there was no room for a chunk of them."""
+        for limit, some in ((2048, False), (1 << 20, True)):
+            with self.subTest(limit=limit):
+                done = subprocess.run([KMEM, "record", "-o", self.data, "--", prog("known"), "calls", "100000"], text=True,
+                                      env=environment(), capture_output=True, timeout=PATIENCE, check=False,
+                                      preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+                self.assertEqual(done.returncode, 1)
+                events = json.loads(self.kmem("report", "--json", self.data)[0])["events"]
+                self.assertEqual(events > 0, some)
+                what = f"the first {events} events are in it" if some else "no event is in it"
+                self.assertEqual(done.stderr, f"kmem: {self.data}: File too large; {what}\n")
+
+    def test_limit_of_open_files(self):
+        """That the library was not found is no reason to say that it is not there."""
+        child = self.busy()
+
+        def kmem(*words):
+            done = subprocess.run([KMEM, *words], text=True, env=environment(), capture_output=True, timeout=PATIENCE, check=False,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5)))
+            return done.returncode, done.stderr
+
+        line = f"kmem: process {child.pid}: the files that it runs can't be opened: Too many open files\n"
+        self.assertEqual(kmem("record", "-o", self.data, "-p", str(child.pid)), (1, line))
+        status, said = kmem("record", "-o", self.data, "--", prog("known"), "calls", "10")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, r"^kmem: process \d+ can't be recorded: Too many open files\n$")
+        self.assert_well(child)
+
     def test_small_disk(self):
         """What there is room for is readable."""
         if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
@@ -268,7 +298,7 @@ class Attach(KmemTest):
         if "mount:" in done.stderr:
             self.skipTest(done.stderr)
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^kmem: /mnt/kmem.data: No space left on device; what .*\n$")
+        self.assertRegex(done.stderr, r"^kmem: /mnt/kmem.data: No space left on device; the first \d+ events are in it\n$")
         out, said = self.kmem("report", copy)
         self.assertIn("known_malloc", out)
         self.assertRegex(said, r"^kmem: .*: the recording was cut off at byte \d+: what is before that is shown\n$")
@@ -287,6 +317,11 @@ class Attach(KmemTest):
                       ("-p", "1", "true"), ("--for=-1", "true")):
             with self.subTest(words=words):
                 self.kmem("record", *words, status=2)
+        for words, line in ((("-p", "1", "true"), "a PROGRAM to run or -p PID, not both"),
+                            (("-o", "-", "true"), "-o wants a file, and can't be standard output: ./- is one of that name")):
+            self.assertIn(f"kmem record: {line}\n", self.kmem("record", *words, status=2)[1])
+        _, said = self.kmem("record", "-o", self.data, "--", "/etc/passwd", status=126)
+        self.assertEqual(said, "kmem: /etc/passwd can't be run: Permission denied\n")
         _, said = self.kmem("record", "-o", self.data, "--", "/nowhere/program", status=127)
         self.assertIn("kmem: /nowhere/program can't be run: No such file or directory\n", said)
 

@@ -72,6 +72,8 @@ uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t c
 void recording_flush(struct writer *writer);
 void recording_close(struct writer *writer);
 uint64_t recording_bytes(const struct writer *writer);
+/* What is held back, before it is packed: hardly more than it will be in the file. */
+uint64_t recording_waiting(const struct writer *writer);
 uint64_t recording_events(const struct writer *writer);
 
 struct cache_name {

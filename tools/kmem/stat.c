@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define WIDTH 34
+#define LEAST_BYTES 4096	  /* that there must be room for */
 #define PASSING_BYTES (1UL << 30) /* of the file of a process, or half of the room that there is */
 
 enum key { KEY_FRAG, KEY_HIT, KEY_BYTES, KEY_PINGPONG };
@@ -214,17 +215,44 @@ static void print_text(struct options *options)
 	print_summary(&options->view.model.sum);
 }
 
-/* A file without a name, to be opened by what is written to `path`. */
+static const char *folder(void)
+{
+	const char *name = getenv("TMPDIR");
+
+	return name && *name ? name : "/tmp";
+}
+
+/* False: errno is why not. The file is empty as before. */
+static bool has_room(int fd)
+{
+	static const char some[LEAST_BYTES];
+	ssize_t n;
+
+	for (size_t done = 0; done < sizeof(some); done += (size_t)n) {
+		n = pwrite(fd, some + done, sizeof(some) - done, (off_t)done);
+		if (n <= 0)
+			return false;
+	}
+	return ftruncate(fd, 0) == 0;
+}
+
+/* A file without a name, to be opened by what is written to `path`. -1: said why there is none, or no room in it. */
 static int open_unnamed(char path[PATH_MAX])
 {
-	const char *folder = getenv("TMPDIR");
 	int fd;
 
-	snprintf(path, PATH_MAX, "%s/kmem-XXXXXX", folder && *folder ? folder : "/tmp");
+	snprintf(path, PATH_MAX, "%s/kmem-XXXXXX", folder());
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
-		return say("%s can't be written: %s", path, strerror(errno));
+		return say("%s can't be written: %s (TMPDIR chooses another folder)", path,
+			   strerror(errno));
 	unlink(path);
+	if (!has_room(fd)) {
+		say("the events can't be held in %s: %s (TMPDIR chooses another folder)", folder(),
+		    strerror(errno));
+		close(fd);
+		return -1;
+	}
 	snprintf(path, PATH_MAX, "/proc/self/fd/%d", fd);
 	return fd;
 }
@@ -251,7 +279,7 @@ static bool record_process(struct options *options)
 		.sample_bytes = options->sample_bytes ? options->sample_bytes : RECORD_SAMPLE_BYTES,
 		.ring_events = RECORD_RING_EVENTS,
 		.seconds = options->seconds,
-		.passing = true,
+		.held_in = folder(),
 	};
 	static const int taken[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE, SIGXFSZ };
 	char size[32];
@@ -270,8 +298,9 @@ static bool record_process(struct options *options)
 	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
 		signal(taken[i], SIG_DFL);
 	if (fstat(fd, &stat) == 0 && (uint64_t)stat.st_size > record.max_bytes)
-		say("the events filled %s: what came after that is not counted (--sample takes fewer)",
-		    human_bytes((double)record.max_bytes, size));
+		say("the events filled %s in %s: what came after that is not counted (--sample takes fewer, TMPDIR chooses "
+		    "another folder)",
+		    human_bytes((double)record.max_bytes, size), folder());
 	return true;
 }
 
