@@ -229,6 +229,30 @@ class Attach(KmemTest):
         self.assertGreater(self.report(data=self.path("second"))["events"], 0)
         self.assert_well(child)
 
+    def test_unknown_frees_are_told(self):
+        """What the process had from before, and frees now: not where a filter leaves out what they may be of."""
+        child = self.preloaded(sys.executable, "-c", "import os\nold = [bytes(1000) for i in range(500)]\n"
+                               "os.write(1, b'ready\\n')\nos.read(0, 1)\nold.clear()\nos.write(1, b'done\\n')\nos.read(0, 1)",
+                               stdin=subprocess.PIPE)
+        self.assertEqual(child.stdout.readline(), "ready\n")
+        recorder = self.start_and_record("-p", str(child.pid))
+        end = time.monotonic() + PATIENCE
+        while json.loads(self.kmem("status", "--json", str(child.pid))[0])["tracing_wanted"] == "off":
+            self.assertLess(time.monotonic(), end, "it is not recorded")
+            time.sleep(0.01)
+        child.stdin.write("x")
+        child.stdin.flush()
+        self.assertEqual(child.stdout.readline(), "done\n")
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=PATIENCE)
+        child.communicate("x", timeout=PATIENCE)
+        count = self.report()["unknown_frees"]
+        self.assertGreaterEqual(count, 500)
+        line = f"# {count} objects were freed that had been allocated before, or whose allocation was lost: no table counts them\n"
+        self.assertIn(line, self.kmem("report", self.data)[0])
+        self.assertIsNone(self.report("--min-size=1")["unknown_frees"])
+        self.assertNotIn("objects were freed", self.kmem("report", "--min-size=1", self.data)[0])
+
     def test_killed_program(self):
         child = self.busy()
         recorder = self.start_recorder(child)

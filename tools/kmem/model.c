@@ -150,6 +150,7 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 	struct live *live = model->live.room ? live_find(&model->live, event->ptr) : NULL;
 	struct site *site;
 	double weight, bytes;
+	unsigned life;
 	uint64_t age;
 
 	if (!live || !live->ptr) {
@@ -174,7 +175,8 @@ static void take_free(struct model *model, struct reader *reader, const struct e
 			sum->cross_cpu += weight;
 		add_live(sum, -weight, -bytes);
 	}
-	model->by_lifetime[logarithm(age, MODEL_LIVES)] += weight;
+	life = logarithm(age, MODEL_LIVES);
+	model->by_lifetime[life > model->least_life ? life : model->least_life] += weight;
 	live_remove(&model->live, live);
 }
 
@@ -322,6 +324,8 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	model->mean = mean_of(reader);
 	model->sampled = model->mean > 0;
 	model->by_req = !recording_info(reader, "sampled_by");
+	/* what ends a power of two above what time stamps tell apart */
+	model->least_life = logarithm(recording_resolution_ns(reader) - 1, MODEL_LIVES);
 	progress_start(&progress, "reading");
 	while (recording_next(reader, &event)) {
 		uint64_t ns = recording_ns(reader, event.when);

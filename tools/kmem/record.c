@@ -434,7 +434,7 @@ static const struct argp_option argp_options[] = {
 	{ "max-size", KEY_MAX, "BYTES", 0,
 	  "stop when the file is so large, or up to 64K larger; the program runs on", 3 },
 	{ "clock", KEY_CLOCK, "NS", 0,
-	  "time stamps to so many nanoseconds (default about 25, at most 100000): coarser ones make the file smaller",
+	  "time stamps to so many nanoseconds (default, and least, about 25; at most 100000): coarser ones make the file smaller",
 	  3 },
 	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
 	{ 0 },

@@ -118,6 +118,8 @@ bool recording_tail_is_missing(const struct reader *reader);
 unsigned recording_image(const struct reader *reader);
 /* Nanoseconds from the recording's start to a time stamp. */
 uint64_t recording_ns(const struct reader *reader, uint64_t when);
+/* Time stamps that are nearer to each other may be the same. Valid after the first event. */
+uint64_t recording_resolution_ns(const struct reader *reader);
 /* The time stamp of its end, or of the last event. Valid after the last event. */
 uint64_t recording_end(const struct reader *reader);
 /* Share of the file that was read, 0 to 1, for progress. */

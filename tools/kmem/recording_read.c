@@ -508,6 +508,13 @@ uint64_t recording_ns(const struct reader *reader, uint64_t when)
 	return ns < NS_MAX ? (uint64_t)ns : (uint64_t)NS_MAX;
 }
 
+uint64_t recording_resolution_ns(const struct reader *reader)
+{
+	double ns = reader->ns_per_tick * (double)(1UL << decoder_shift(reader->decoder));
+
+	return ns > 1 ? (uint64_t)ns : 1;
+}
+
 uint64_t recording_end(const struct reader *reader)
 {
 	return reader->end > reader->last ? reader->end : reader->last;
