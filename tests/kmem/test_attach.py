@@ -6,6 +6,7 @@ paths again afterwards, however the recording ended. Environment: see recorder.p
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -228,6 +229,30 @@ class Attach(KmemTest):
         self.assertGreater(self.report(data=self.path("second"))["events"], 0)
         self.assert_well(child)
 
+    def test_unknown_frees_are_told(self):
+        """What the process had from before, and frees now: not where a filter leaves out what they may be of."""
+        child = self.preloaded(sys.executable, "-c", "import os\nold = [bytes(1000) for i in range(500)]\n"
+                               "os.write(1, b'ready\\n')\nos.read(0, 1)\nold.clear()\nos.write(1, b'done\\n')\nos.read(0, 1)",
+                               stdin=subprocess.PIPE)
+        self.assertEqual(child.stdout.readline(), "ready\n")
+        recorder = self.start_and_record("-p", str(child.pid))
+        end = time.monotonic() + PATIENCE
+        while json.loads(self.kmem("status", "--json", str(child.pid))[0])["tracing_wanted"] == "off":
+            self.assertLess(time.monotonic(), end, "it is not recorded")
+            time.sleep(0.01)
+        child.stdin.write("x")
+        child.stdin.flush()
+        self.assertEqual(child.stdout.readline(), "done\n")
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=PATIENCE)
+        child.communicate("x", timeout=PATIENCE)
+        count = self.report()["unknown_frees"]
+        self.assertGreaterEqual(count, 500)
+        line = f"# {count} objects were freed that had been allocated before, or whose allocation was lost: no table counts them\n"
+        self.assertIn(line, self.kmem("report", self.data)[0])
+        self.assertIsNone(self.report("--min-size=1")["unknown_frees"])
+        self.assertNotIn("objects were freed", self.kmem("report", "--min-size=1", self.data)[0])
+
     def test_killed_program(self):
         child = self.busy()
         recorder = self.start_recorder(child)
@@ -252,8 +277,37 @@ class Attach(KmemTest):
     def test_disk_full(self):
         child = self.busy()
         said = self.record("-p", str(child.pid), output="/dev/full", status=1)
-        self.assertEqual(said, "kmem: /dev/full: No space left on device; what was recorded until now is readable\n")
+        self.assertEqual(said, "kmem: /dev/full can't be written: No space left on device\n")
         self.assert_full_speed(child)
+        self.assert_well(child)
+
+    def test_limit_of_a_file(self):
+        """It says how many events are in it: none, where there was no room for a chunk of them."""
+        for limit, some in ((2048, False), (1 << 20, True)):
+            with self.subTest(limit=limit):
+                done = subprocess.run([KMEM, "record", "-o", self.data, "--", prog("known"), "calls", "100000"], text=True,
+                                      env=environment(), capture_output=True, timeout=PATIENCE, check=False,
+                                      preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+                self.assertEqual(done.returncode, 1)
+                events = json.loads(self.kmem("report", "--json", self.data)[0])["events"]
+                self.assertEqual(events > 0, some)
+                what = f"the first {events} events are in it" if some else "no event is in it"
+                self.assertEqual(done.stderr, f"kmem: {self.data}: File too large; {what}\n")
+
+    def test_limit_of_open_files(self):
+        """That the library was not found is no reason to say that it is not there."""
+        child = self.busy()
+
+        def kmem(*words):
+            done = subprocess.run([KMEM, *words], text=True, env=environment(), capture_output=True, timeout=PATIENCE, check=False,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5)))
+            return done.returncode, done.stderr
+
+        line = f"kmem: process {child.pid}: the files that it runs can't be opened: Too many open files\n"
+        self.assertEqual(kmem("record", "-o", self.data, "-p", str(child.pid)), (1, line))
+        status, said = kmem("record", "-o", self.data, "--", prog("known"), "calls", "10")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, r"^kmem: process \d+ can't be recorded: Too many open files\n$")
         self.assert_well(child)
 
     def test_small_disk(self):
@@ -268,7 +322,7 @@ class Attach(KmemTest):
         if "mount:" in done.stderr:
             self.skipTest(done.stderr)
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, r"^kmem: /mnt/kmem.data: No space left on device; what .*\n$")
+        self.assertRegex(done.stderr, r"^kmem: /mnt/kmem.data: No space left on device; the first \d+ events are in it\n$")
         out, said = self.kmem("report", copy)
         self.assertIn("known_malloc", out)
         self.assertRegex(said, r"^kmem: .*: the recording was cut off at byte \d+: what is before that is shown\n$")
@@ -287,6 +341,11 @@ class Attach(KmemTest):
                       ("-p", "1", "true"), ("--for=-1", "true")):
             with self.subTest(words=words):
                 self.kmem("record", *words, status=2)
+        for words, line in ((("-p", "1", "true"), "a PROGRAM to run or -p PID, not both"),
+                            (("-o", "-", "true"), "-o wants a file, and can't be standard output: ./- is one of that name")):
+            self.assertIn(f"kmem record: {line}\n", self.kmem("record", *words, status=2)[1])
+        _, said = self.kmem("record", "-o", self.data, "--", "/etc/passwd", status=126)
+        self.assertEqual(said, "kmem: /etc/passwd can't be run: Permission denied\n")
         _, said = self.kmem("record", "-o", self.data, "--", "/nowhere/program", status=127)
         self.assertIn("kmem: /nowhere/program can't be run: No such file or directory\n", said)
 

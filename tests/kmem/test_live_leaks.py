@@ -182,6 +182,26 @@ class Recording(unittest.TestCase):
                 self.assertIn("  ... and 4 more object(s) with the same backtrace", text)
                 self.assertIn("it was allocated when nothing was recorded", text)
 
+    def test_a_recording_that_is_still_written_may_not_have_a_block_yet(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "live.data")
+            with Program("leaky") as program:
+                with subprocess.Popen([KMEM, "record", "-p", str(program.pid), "-o", path],
+                                      stderr=subprocess.DEVNULL) as record:
+                    self.assertTrue(wait_until(lambda: kmem_json("status", program.pid)["tracing_wanted"] != "off"))
+                    program.tell("more")
+                    for command in (["leaks", program.pid, "--recording", path], ["report", path]):
+                        result = kmem(*command, status=None)
+                        self.assertRegex(result.stderr, r"^kmem: \S+: it is still being written, and ends now at byte \d+: "
+                                                        r"what is before that is shown\n$")
+                        if command[0] == "leaks":
+                            self.assertIn("  backtrace: it is not in the recording yet, or was allocated when nothing was "
+                                          "recorded\n", result.stdout)
+                    record.kill()
+                result = kmem("leaks", program.pid, "--recording", path, status=None)
+                self.assertIn("the recording was cut off at byte", result.stderr)
+                self.assertIn("  backtrace: it is in what is missing of the recording, or was allocated when", result.stdout)
+
     def test_foreign_and_missing_files_are_one_line(self):
         for path in ("/etc/passwd", "/nonexistent", LIBRARY, "/tmp"):
             result = kmem("leaks", path, status=None)

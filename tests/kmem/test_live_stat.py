@@ -150,13 +150,13 @@ class Counts(unittest.TestCase):
 
 
 class NoRoom(unittest.TestCase):
-    def check(self, result, error):
+    def check(self, result, folder, error):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("Total bytes requested:", result.stdout)
         self.assertRegex(result.stdout, r"(?m)^ work\+0x[0-9a-f]+ \[live_busy\]")
         said = [line for line in result.stderr.splitlines() if "freed that had been" not in line and "were lost" not in line]
-        self.assertEqual(said, [f"kmem: the events could not be held: {error}; what came after that is not counted "
-                                "(--sample takes fewer)"])
+        self.assertEqual(said, [f"kmem: the events could not be held in {folder}: {error}; what came after that is not counted "
+                                "(--sample takes fewer, TMPDIR chooses another folder)"])
 
     def test_limit_of_a_file(self):
         """The tables are of what there was room for."""
@@ -164,7 +164,7 @@ class NoRoom(unittest.TestCase):
         with Program("live_busy", ready=False) as program:
             result = subprocess.run([KMEM, "stat", "--for=10", str(program.pid)], capture_output=True, text=True, check=False,
                                     timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
-            self.check(result, "File too large")
+            self.check(result, os.environ.get("TMPDIR") or "/tmp", "File too large")
             self.assertTrue(is_off(program.pid))
 
     def test_disk_that_fills_up(self):
@@ -179,7 +179,19 @@ class NoRoom(unittest.TestCase):
                                     timeout=60, check=False)
             if "mount:" in result.stderr:
                 self.skipTest(result.stderr)
-            self.check(result, "No space left on device")
+            self.check(result, "/mnt", "No space left on device")
+
+    def test_no_room_at_all(self):
+        """The process is left alone then."""
+        limit = (1000, 1000)
+        with Program("live_busy", ready=False) as program:
+            result = subprocess.run([KMEM, "stat", "--for=10", str(program.pid)], capture_output=True, text=True, check=False,
+                                    timeout=60, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+                                    env=dict(os.environ, TMPDIR="/var/tmp"))
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertEqual(result.stderr, "kmem: the events can't be held in /var/tmp: File too large (TMPDIR chooses another "
+                                            "folder)\n")
+            self.assertEqual(kmem_json("status", program.pid)["tracing_wanted"], "off")
 
     def test_signals_that_are_ignored_meanwhile_are_not_when_tables_are_printed(self):
         with Program("live_busy", ready=False) as program:
@@ -262,7 +274,8 @@ class Refusals(unittest.TestCase):
             result = subprocess.run([KMEM, "stat", str(program.pid)], capture_output=True, text=True, check=False,
                                     env=dict(os.environ, TMPDIR="/nowhere"))
             self.assertEqual(result.returncode, 1)
-            self.assertRegex(result.stderr, r"^kmem: /nowhere/kmem-\w+ can't be written: No such file or directory\n$")
+            self.assertRegex(result.stderr, r"^kmem: /nowhere/kmem-\w+ can't be written: No such file or directory \(TMPDIR chooses "
+                                            r"another folder\)\n$")
 
 
 if __name__ == "__main__":

@@ -179,6 +179,18 @@ class Show(KmemTest):
         self.assertEqual(sorted(by_function(self.report("--min-size=76", "--max-size=77"), "known_")),
                          ["known_new", "known_reallocarray"])
 
+    def test_filters_that_leave_nothing(self):
+        """An empty table is no answer."""
+        line = f"kmem: no allocation in {self.data} matches the filters\n"
+        for words in (["--min-size=1G"], ["--from=1000"], ["--thread=1"], ["--function=nobody"]):
+            for command in ("report", "stat"):
+                self.assertEqual(self.kmem(command, *words, self.data)[1], line, words)
+                self.assertEqual(self.kmem(command, "--json", *words, self.data)[1], line, words)
+        for words, line in ((["--from=5", "--to=1"], "--from is behind --to: nothing is in between"),
+                            (["--max-size=10", "--min-size=1K"], "--min-size is more than --max-size: nothing is in between")):
+            for command in ("report", "stat", "script", "export"):
+                self.assertIn(f"kmem {command}: {line}\n", self.kmem(command, *words, self.data, status=2)[1])
+
     def test_frees_of_what_a_filter_leaves_out_are_not_unknown(self):
         def stat(*words):
             out, said = self.kmem("stat", "--json", *words, self.data)
@@ -186,8 +198,18 @@ class Show(KmemTest):
 
         self.assertEqual(stat(), (0, ""))
         thread = json.loads(self.kmem("script", "--json", self.data)[0].splitlines()[0])["tid"]
-        for words in (["--min-size=1M"], ["--max-size=77"], ["--from=0.001"], ["--to=0.001"], ["--thread", str(thread)]):
+        for words in (["--min-size=1M"], ["--max-size=77"], ["--from=0.000001"], ["--to=1000"], ["--thread", str(thread)]):
             self.assertEqual(stat(*words), (None, ""), words)
+
+    def test_lifetimes_begin_where_time_stamps_end(self):
+        """What they can't tell apart is one row: time stamps of 64 ns are told here."""
+        addresses = b"".join(hostile.varint(64 * i) for i in (1, 2, 1, 2))
+        kinds = hostile.kind(hostile.KMALLOC, req=100) + hostile.kind(hostile.KFREE)
+        some = hostile.events(4, bytes([1, 1, 2, 2]), kinds, (hostile.ODD, 2), (hostile.ODD, 2), addresses)
+        with open(self.data, "wb") as file:
+            file.write(hostile.recording(some))
+        self.assertRegex(self.kmem("stat", self.data)[0], r"\n=+\n +0 ns \.\. 64 ns +2 objects\n\n")
+        self.assertEqual(json.loads(self.kmem("stat", "--json", self.data)[0])["by_lifetime_ns"], [{"from": 0, "objects": 2}])
 
     def test_filter_of_thread(self):
         events = [json.loads(line) for line in self.kmem("script", "--json", "--function", "known_malloc",

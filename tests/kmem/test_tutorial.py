@@ -61,7 +61,7 @@ class Leak(KmemTest):
         site, = (site for site in self.report(data=data)["sites"] if "words_normalise" in json.dumps(site))
         self.assertEqual((site["live_objects"], site["allocs"]), (WORDS, WORDS))
         text = self.kmem("report", "--stacks", "--function", "ffi_call", "-n", "1", data)[0]
-        self.assertRegex(text, rf"\n +\S+ \S+ +{WORDS} [^\n]*\n    words_normalise words\.c:{self.line}\n(    .*\n)*    ffi_call .*\n")
+        self.assertRegex(text, rf"\n +\S+ \S+ +{WORDS} [^\n]*\n    words_normalise\+0x\w+ words\.c:{self.line}\n(    .*\n)*    ffi_call\+0x.*\n")
 
     def test_diff_has_nothing_else_that_grows(self):
         once, twice = self.count("once", "count.py", "text"), self.count("twice", "count.py", "text", "text")

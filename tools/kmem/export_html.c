@@ -70,17 +70,16 @@ static struct json_object *points_json(const struct export *export)
 	return list;
 }
 
-/*
- * Classes that are powers of two. The first one begins with 0. more: a second column; NULL: none.
- */
-static struct json_object *classes_json(const double *values, const double *more, size_t count)
+/* Classes that are powers of two, from `first` on, which has all below, too. more: a second column; NULL: none. */
+static struct json_object *classes_json(const double *values, const double *more, size_t first,
+					size_t count)
 {
 	struct json_object *list = json_object_new_array();
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = first; i < count; i++) {
 		struct json_object *class = json_object_new_array();
 
-		push(class, i ? (double)(1UL << i) : 0);
+		push(class, i > first ? (double)(1UL << i) : 0);
 		push(class, (double)(1UL << (i + 1)));
 		push(class, values[i]);
 		if (more)
@@ -175,9 +174,10 @@ static struct json_object *recording_json(const struct export *export)
 	json_object_object_add(root, "total", total);
 	json_object_object_add(root, "points", points_json(export));
 	json_object_object_add(root, "sizes",
-			       classes_json(model->by_size, model->by_size_bytes, MODEL_SIZES));
+			       classes_json(model->by_size, model->by_size_bytes, 0, MODEL_SIZES));
 	json_object_object_add(root, "lifetimes",
-			       classes_json(model->by_lifetime, NULL, MODEL_LIVES));
+			       classes_json(model->by_lifetime, NULL, model->least_life,
+					    MODEL_LIVES));
 	return root;
 }
 

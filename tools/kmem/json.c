@@ -16,6 +16,14 @@ void json_add_text(struct json_object *object, const char *name, const char *tex
 	json_object_object_add(object, name, json_object_new_string(text));
 }
 
+void json_add_unknown_frees(struct json_object *object, const struct model *model)
+{
+	if (model->filtered)
+		json_object_object_add(object, "unknown_frees", NULL);
+	else
+		json_add(object, "unknown_frees", (double)model->unknown_frees);
+}
+
 struct json_object *json_tally(const struct tally *sum)
 {
 	struct json_object *object = json_object_new_object();

@@ -190,6 +190,14 @@ static void print_call(const struct leaks *leaks, uint64_t address)
 	}
 }
 
+/* A block whose allocation is not in the recording may be in it later, or has been. */
+static const char *why_not_there(const struct reader *reader)
+{
+	if (recording_is_being_written(reader))
+		return "is not in the recording yet, or ";
+	return recording_is_whole(reader) ? "" : "is in what is missing of the recording, or ";
+}
+
 static void print_backtrace(const struct leaks *leaks, const struct lost_block *block)
 {
 	uint64_t addresses[STACKS_FRAMES_MAX];
@@ -198,9 +206,9 @@ static void print_backtrace(const struct leaks *leaks, const struct lost_block *
 
 	if (!block->site) {
 		if (leaks->symbols)
-			puts(leaks->is_sampled ?
-				     "  backtrace: it is no sample, or was allocated when nothing was recorded" :
-				     "  backtrace: it was allocated when nothing was recorded");
+			printf("  backtrace: it %s%swas allocated when nothing was recorded\n",
+			       leaks->is_sampled ? "is no sample, or " : "",
+			       why_not_there(leaks->reader));
 		return;
 	}
 	puts("  backtrace:");

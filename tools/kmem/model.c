@@ -185,6 +185,7 @@ static void end_live(struct model *model, struct reader *reader, const struct ev
 {
 	struct site *site = &model->site[live->site];
 	double weight, bytes;
+	unsigned life;
 	uint64_t age;
 
 	note_peak_share(site, model->peak_number);
@@ -203,7 +204,8 @@ static void end_live(struct model *model, struct reader *reader, const struct ev
 			sum->cross_cpu += weight;
 		add_live(sum, -weight, -bytes);
 	}
-	model->by_lifetime[logarithm(age, MODEL_LIVES)] += weight;
+	life = logarithm(age, MODEL_LIVES);
+	model->by_lifetime[life > model->least_life ? life : model->least_life] += weight;
 	live_remove(&model->live, live);
 }
 
@@ -384,6 +386,8 @@ void model_play(struct model *model, struct reader *reader, const struct model_f
 	model->mean = mean_of(reader);
 	model->sampled = model->mean > 0;
 	model->by_req = !recording_info(reader, "sampled_by");
+	/* what ends a power of two above what time stamps tell apart */
+	model->least_life = logarithm(recording_resolution_ns(reader) - 1, MODEL_LIVES);
 	progress_start(&progress, "reading");
 	while (recording_next(reader, &event)) {
 		uint64_t ns = recording_ns(reader, event.when);

@@ -70,6 +70,7 @@ struct model {
 	double by_size[MODEL_SIZES]; /* allocations of [2^i, 2^(i+1)) bytes */
 	double by_size_bytes[MODEL_SIZES];
 	double by_lifetime[MODEL_LIVES]; /* frees after [2^i, 2^(i+1)) ns */
+	unsigned least_life; /* the first of these, which has all below: time stamps tell no more */
 	struct point point[MODEL_POINTS];
 	size_t nr_points;
 	uint64_t peak_ns, end_ns;

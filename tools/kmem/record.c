@@ -281,6 +281,8 @@ static bool attach(struct session *session, pid_t pid, int *status)
 	unsigned us = ATTACH_US;
 
 	while (target_open(&session->target, pid, true) != 0) {
+		if (session->target.error == EMFILE)
+			give_up("process %d can't be recorded: %s", pid, strerror(EMFILE));
 		if (has_ended(options, pid, status))
 			return false;
 		if (session_now_ms() > give_up_at) {
@@ -391,7 +393,7 @@ int record_run(const struct record_options *options)
 	session.writer = recording_create(options->output);
 	if (!session.writer)
 		return 1;
-	if (options->passing)
+	if (options->held_in)
 		recording_endure(session.writer);
 	take_signals();
 	session_start(&session);
@@ -429,10 +431,10 @@ static const struct argp_option argp_options[] = {
 	  2 },
 	{ "ring", KEY_RING, "EVENTS", 0,
 	  "events that a CPU keeps until they are taken (default 64K)", 2 },
-	{ "max-size", KEY_MAX, "BYTES", 0, "stop when the file is so large; the program runs on",
-	  3 },
+	{ "max-size", KEY_MAX, "BYTES", 0,
+	  "stop when the file is so large, or up to 64K larger; the program runs on", 3 },
 	{ "clock", KEY_CLOCK, "NS", 0,
-	  "time stamps to so many nanoseconds (default about 25, at most 100000): coarser ones make the file smaller",
+	  "time stamps to so many nanoseconds (default, and least, about 25; at most 100000): coarser ones make the file smaller",
 	  3 },
 	{ "for", KEY_FOR, "SECONDS", 0, "stop after so long; the program runs on", 3 },
 	{ 0 },
@@ -444,6 +446,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'o':
+		if (!strcmp(arg, "-"))
+			argp_error(
+				state,
+				"-o wants a file, and can't be standard output: ./- is one of that name");
 		options->output = arg;
 		break;
 	case 'p':
@@ -491,8 +497,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->program = state->argv + state->next;
 		break;
 	case ARGP_KEY_END:
-		if (!options->program == !options->pid)
+		if (!options->program && !options->pid)
 			argp_error(state, "say which PROGRAM to run, or -p PID");
+		if (options->program && options->pid)
+			argp_error(state, "a PROGRAM to run or -p PID, not both");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -508,7 +516,8 @@ int command_record(int argc, char **argv)
 		"[--] PROGRAM [ARGS...]\n-p PID",
 		"Record the allocations of a program to a file, for `kmem report`, `kmem stat` and so on.\v"
 		"What the program starts is not recorded, but for what takes its place: sh -c 'exec PROGRAM'. "
-		"-p records one that runs on the library, as children of the program do.",
+		"-p records one that runs on the library, as children of the program do, until it ends or "
+		"another one takes its place.",
 		NULL,
 		NULL,
 		NULL

@@ -16,7 +16,8 @@ struct record_options {
 	enum trace_mode mode;
 	enum trace_full full;
 	bool full_given, stacks;
-	bool passing; /* it is read here, and then goes: what must be known of it is said then */
+	const char *
+		held_in; /* a folder: it is read here, and then goes: what must be known of it is said then; NULL: it stays */
 	uint64_t sample_bytes, ring_events;
 	uint64_t max_bytes; /* 0: no limit */
 	uint64_t clock_ns;  /* that time stamps may be off by; 0: as fine as they are */

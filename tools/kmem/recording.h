@@ -36,7 +36,7 @@ enum chunk_kind {
 
 struct writer;
 
-/* A new file, which must not be a directory. NULL: said why. */
+/* A new file, which must not be a directory, with room for some bytes. NULL: said why. */
 struct writer *recording_create(const char *path);
 /* Before the first event: time stamps need be no finer than so many of the counter's ticks. It makes the file smaller. */
 void recording_coarsen(struct writer *writer, uint64_t ticks);
@@ -72,6 +72,8 @@ uint32_t recording_stack(struct writer *writer, const uint64_t *frames, size_t c
 void recording_flush(struct writer *writer);
 void recording_close(struct writer *writer);
 uint64_t recording_bytes(const struct writer *writer);
+/* What is held back, before it is packed: hardly more than it will be in the file. */
+uint64_t recording_waiting(const struct writer *writer);
 uint64_t recording_events(const struct writer *writer);
 
 struct cache_name {
@@ -108,12 +110,16 @@ uint32_t recording_nr_stacks(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
 /* To its end, and without a chunk that was passed over. */
 bool recording_is_whole(const struct reader *reader);
+/* Another kmem has it open, and may not be done with it. Valid after recording_open(). */
+bool recording_is_being_written(const struct reader *reader);
 /* The process ended, or replaced itself, before its last events were taken: by a signal, _exit() or execve(). */
 bool recording_tail_is_missing(const struct reader *reader);
 /* How many programs the process was, one after the other, up to the last event: 0 for the first. */
 unsigned recording_image(const struct reader *reader);
 /* Nanoseconds from the recording's start to a time stamp. */
 uint64_t recording_ns(const struct reader *reader, uint64_t when);
+/* Time stamps that are nearer to each other may be the same. Valid after the first event. */
+uint64_t recording_resolution_ns(const struct reader *reader);
 /* The time stamp of its end, or of the last event. Valid after the last event. */
 uint64_t recording_end(const struct reader *reader);
 /* Share of the file that was read, 0 to 1, for progress. */

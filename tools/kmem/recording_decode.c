@@ -68,6 +68,11 @@ uint32_t decoder_left(const struct decoder *decoder)
 	return decoder->left;
 }
 
+unsigned decoder_shift(const struct decoder *decoder)
+{
+	return decoder->time_shift;
+}
+
 void decoder_stop(struct decoder *decoder)
 {
 	decoder->left = 0;

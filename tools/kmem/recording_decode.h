@@ -16,6 +16,8 @@ bool decoder_start(struct decoder *decoder, const uint8_t *data, size_t size, ui
 uint32_t decoder_left(const struct decoder *decoder);
 /* [decoder_left()] The next one. False: it is damaged. */
 bool decoder_next(struct decoder *decoder, struct event *event);
+/* Time stamps of the chunk are multiples of 2 to that. */
+unsigned decoder_shift(const struct decoder *decoder);
 /* There is no chunk any more. */
 void decoder_stop(struct decoder *decoder);
 

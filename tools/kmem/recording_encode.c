@@ -86,6 +86,15 @@ size_t encoder_events(const struct encoder *encoder)
 	return encoder->events;
 }
 
+size_t encoder_bytes(const struct encoder *encoder)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < NR_COLUMNS; i++)
+		bytes += encoder->column[i].size;
+	return bytes;
+}
+
 size_t encoder_pieces(const struct encoder *encoder, struct events_header *header,
 		      const void *piece[NR_COLUMNS], size_t size[NR_COLUMNS])
 {

@@ -20,6 +20,8 @@ size_t encoder_add_raw(struct encoder *encoder, const struct raw_event *raw, siz
 void encoder_forget(struct encoder *encoder);
 bool encoder_is_full(const struct encoder *encoder);
 size_t encoder_events(const struct encoder *encoder);
+/* Of all columns, before they are packed. */
+size_t encoder_bytes(const struct encoder *encoder);
 /* The chunk: its header, and the columns that are not empty. Returns how many these are. */
 size_t encoder_pieces(const struct encoder *encoder, struct events_header *header,
 		      const void *piece[NR_COLUMNS], size_t size[NR_COLUMNS]);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -44,7 +45,7 @@ struct reader {
 	struct cache_name *caches[NR_CACHES / 256]; /* NULL: none of these 256 */
 	uint64_t lost, first, last, end;
 	double ns_per_tick;
-	bool whole, tail_missing, over;
+	bool whole, tail_missing, over, being_written;
 	unsigned image;
 	ZSTD_DCtx *zstd;
 	uint8_t *packed, *data; /* of the chunk at hand */
@@ -66,6 +67,13 @@ static bool is_first_time(const struct reader *reader, char **said)
 	free(*said);
 	*said = xstrdup(reader->path);
 	return true;
+}
+
+/* It ends in the middle. */
+static const char *why_cut(const struct reader *reader)
+{
+	return reader->being_written ? "it is still being written, and ends now" :
+				       "the recording was cut off";
 }
 
 /* The rest can't be used: said once, however often the file is read. */
@@ -180,18 +188,18 @@ static bool read_chunk(struct reader *reader, struct chunk_header *header)
 	n = fread(header, 1, sizeof(*header), reader->file);
 	if (!n && feof(reader->file)) {
 		if (!reader->whole)
-			stop(reader, "the recording was cut off");
+			stop(reader, why_cut(reader));
 		reader->over = true;
 		return false;
 	}
 	if (n != sizeof(*header))
-		return stop(reader, "the recording was cut off");
+		return stop(reader, why_cut(reader));
 	if (header->magic != CHUNK_MAGIC || header->header_crc != chunk_header_crc(header) ||
 	    header->bytes > CHUNK_BYTES_MAX || header->unpacked > bytes_max(header->kind))
 		return stop(reader, "the recording is damaged");
 	reader->packed = room(reader->packed, &reader->packed_room, header->bytes + 1UL);
 	if (fread(reader->packed, 1, header->bytes, reader->file) != header->bytes)
-		return stop(reader, "the recording was cut off");
+		return stop(reader, why_cut(reader));
 	return true;
 }
 
@@ -347,6 +355,9 @@ struct reader *recording_open(const char *path)
 	if (S_ISDIR(stat.st_mode))
 		return refuse(reader, "a directory, not a recording of kmem");
 	reader->file_bytes = (uint64_t)stat.st_size;
+	reader->being_written = flock(fileno(reader->file), LOCK_SH | LOCK_NB) != 0 &&
+				errno == EWOULDBLOCK;
+	flock(fileno(reader->file), LOCK_UN);
 	if (fread(&header, sizeof(header), 1, reader->file) != 1 ||
 	    memcmp(header.magic, FILE_MAGIC, sizeof(header.magic)) != 0)
 		return refuse(reader, "no recording of kmem");
@@ -475,6 +486,11 @@ bool recording_is_whole(const struct reader *reader)
 	return reader->whole && !reader->gap.to;
 }
 
+bool recording_is_being_written(const struct reader *reader)
+{
+	return reader->being_written && !reader->whole;
+}
+
 bool recording_tail_is_missing(const struct reader *reader)
 {
 	return reader->tail_missing;
@@ -490,6 +506,13 @@ uint64_t recording_ns(const struct reader *reader, uint64_t when)
 	double ns = when > reader->first ? (double)(when - reader->first) * reader->ns_per_tick : 0;
 
 	return ns < NS_MAX ? (uint64_t)ns : (uint64_t)NS_MAX;
+}
+
+uint64_t recording_resolution_ns(const struct reader *reader)
+{
+	double ns = reader->ns_per_tick * (double)(1UL << decoder_shift(reader->decoder));
+
+	return ns > 1 ? (uint64_t)ns : 1;
 }
 
 uint64_t recording_end(const struct reader *reader)

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -28,7 +29,8 @@ struct writer {
 	FILE *file;
 	char *path;
 	uint64_t bytes, events;
-	uint64_t whole; /* bytes of whole chunks */
+	uint64_t whole;	       /* bytes of whole chunks */
+	uint64_t whole_events; /* in these */
 	bool endures;
 	int error; /* with that: what was written last is not there, and only an end is written still */
 	ZSTD_CCtx *zstd;
@@ -49,7 +51,10 @@ static void failed(struct writer *writer)
 		writer->bytes = writer->whole;
 		return;
 	}
-	give_up("%s: %s; what was recorded until now is readable", writer->path, strerror(errno));
+	if (!writer->whole_events)
+		give_up("%s: %s; no event is in it", writer->path, strerror(writer->error));
+	give_up("%s: %s; the first %lu events are in it", writer->path, strerror(writer->error),
+		writer->whole_events);
 }
 
 /* False: it could not be. */
@@ -69,10 +74,17 @@ struct writer *recording_create(const char *path)
 	struct writer *writer;
 	FILE *file = fopen(path, "we");
 
-	if (!file) {
+	/* chunks are written whole; what could not be is not left behind to be tried again */
+	if (file)
+		setvbuf(file, NULL, _IONBF, 0);
+	if (!file || fwrite(&header, sizeof(header), 1, file) != 1) {
 		say("%s can't be written: %s", path, strerror(errno));
+		if (file)
+			fclose(file);
 		return NULL;
 	}
+	/* until it is closed, or this program is gone: see recording_is_being_written() */
+	flock(fileno(file), LOCK_EX | LOCK_NB);
 	writer = xcalloc(1, sizeof(*writer));
 	writer->file = file;
 	writer->path = xstrdup(path);
@@ -83,10 +95,7 @@ struct writer *recording_create(const char *path)
 	    ZSTD_isError(ZSTD_CCtx_setParameter(writer->zstd, ZSTD_c_hashLog, HASH_LOG)))
 		give_up("no memory");
 	writer->encoder = encoder_new();
-	/* chunks are written whole; what could not be is not left behind to be tried again */
-	setvbuf(file, NULL, _IONBF, 0);
-	write_all(writer, &header, sizeof(header));
-	writer->whole = writer->bytes;
+	writer->bytes = writer->whole = sizeof(header);
 	return writer;
 }
 
@@ -114,14 +123,15 @@ static size_t pack(struct writer *writer, const ZSTD_inBuffer *piece, size_t cou
 	return out.pos;
 }
 
-static void write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD_inBuffer *piece,
+/* False: it is not there. */
+static bool write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD_inBuffer *piece,
 			 size_t count)
 {
 	struct chunk_header header = { .magic = CHUNK_MAGIC, .kind = kind };
 	size_t total = 0, packed;
 
 	if (writer->error && kind != CHUNK_END)
-		return;
+		return false;
 	for (size_t i = 0; i < count; i++)
 		total += piece[i].size;
 	packed = pack(writer, piece, count, total);
@@ -129,8 +139,11 @@ static void write_pieces(struct writer *writer, enum chunk_kind kind, const ZSTD
 	header.unpacked = (uint32_t)total;
 	header.crc = (uint32_t)crc32(0, writer->packed, (uInt)packed);
 	header.header_crc = chunk_header_crc(&header);
-	if (write_all(writer, &header, sizeof(header)) && write_all(writer, writer->packed, packed))
-		writer->whole = writer->bytes;
+	if (!write_all(writer, &header, sizeof(header)) ||
+	    !write_all(writer, writer->packed, packed))
+		return false;
+	writer->whole = writer->bytes;
+	return true;
 }
 
 void recording_chunk(struct writer *writer, enum chunk_kind kind, const void *data, size_t size)
@@ -174,7 +187,8 @@ static void write_events(struct writer *writer)
 	count = encoder_pieces(writer->encoder, &header, data, size);
 	for (size_t i = 0; i < count; i++)
 		piece[i + 1] = (ZSTD_inBuffer){ data[i], size[i], 0 };
-	write_pieces(writer, CHUNK_EVENTS, piece, count + 1);
+	if (write_pieces(writer, CHUNK_EVENTS, piece, count + 1))
+		writer->whole_events += header.events;
 	encoder_start(writer->encoder);
 }
 
@@ -256,6 +270,15 @@ int recording_error(const struct writer *writer)
 uint64_t recording_bytes(const struct writer *writer)
 {
 	return writer->bytes;
+}
+
+uint64_t recording_waiting(const struct writer *writer)
+{
+	size_t size = 0;
+
+	if (writer->stacks)
+		call_tree_piece(writer->stacks, &size);
+	return size + encoder_bytes(writer->encoder);
 }
 
 uint64_t recording_events(const struct writer *writer)

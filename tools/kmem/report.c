@@ -77,7 +77,7 @@ static void print_text(struct options *options, struct site **sites, size_t coun
 	struct view *view = &options->view;
 	const struct model *model = &view->model;
 	size_t lines = options->lines && options->lines < count ? options->lines : count;
-	char live[32], peak[32], total[32], when[32], length[32];
+	char live[32], peak[32], total[32], when[32], length[32], unknown[256];
 	const char *command = recording_info(view->reader, "command");
 
 	printf("# command: %s\n", command ? command : "?");
@@ -89,6 +89,8 @@ static void print_text(struct options *options, struct site **sites, size_t coun
 	printf("# allocated: %s in %.0f objects, of which %.1f %% lived for less than 1 ms\n",
 	       human_bytes(model->sum.alloc, total), model->sum.allocs,
 	       model->sum.allocs > 0 ? model->sum.short_lived * 100 / model->sum.allocs : 0);
+	if (view_unknown_frees(view, unknown))
+		printf("# %s\n", unknown);
 	printf("# by call %s, sorted by %s; bytes are those allocated\n#\n",
 	       options->stacks ? "stack" : "site", sort_names[options->sort]);
 	if (options->stacks == STACKS_TREE) {
@@ -129,6 +131,7 @@ static void print_json(struct options *options, struct site **sites, size_t coun
 	json_add_text(root, "command", command ? command : "");
 	json_add(root, "events", (double)view->model.nr_events);
 	json_add(root, "lost", (double)recording_lost(view->reader));
+	json_add_unknown_frees(root, &view->model);
 	json_add(root, "duration_ns", (double)view->model.end_ns);
 	json_add(root, "peak_ns", (double)view->model.peak_ns);
 	json_object_object_add(root, "sampled", json_object_new_boolean(view->model.sampled));
@@ -208,6 +211,7 @@ int command_report(int argc, char **argv)
 		print_text(&options, sites, count);
 	if (options.view.filter.by_stack)
 		view_note_stacks(&options.view);
+	view_note_nothing(&options.view, count);
 	view_notes(&options.view);
 	free(sites);
 	view_free(&options.view);

@@ -35,12 +35,15 @@ static const char *name_of(const struct stack_frame *call, char buf[512])
 	return buf;
 }
 
-static void print_place(const struct stack_frame *call)
+static void print_place(const struct stack_frame *call, bool with_offset)
 {
 	const struct frame *frame = &call->frame;
 	char name[512];
 
 	fputs(name_of(call, name), stdout);
+	/* calls from one line, or from one function, are told apart by that */
+	if (with_offset && frame->function && !call->inlined)
+		printf("+0x%lx", frame->offset);
 	if (frame->file)
 		printf(" %s:%d", frame->file, frame->line);
 	else if (frame->function && frame->module)
@@ -65,7 +68,7 @@ void report_stacks_list(struct view *view, struct site *const *sites, size_t cou
 		       sum->allocs > 0 ? sum->short_lived * 100 / sum->allocs : 0);
 		for (size_t k = n; k-- > 0;) {
 			fputs("    ", stdout);
-			print_place(&frames[k]);
+			print_place(&frames[k], true);
 		}
 		if (cut)
 			puts("    ... (the stack goes on)");
@@ -155,7 +158,7 @@ static void print_node(const struct node *node, double whole, double least, bool
 			snprintf(value, sizeof(value), "%.0f", list[i]->value);
 		printf("%12s %5.1f%% %*s", value, whole > 0 ? list[i]->value * 100 / whole : 0,
 		       (int)(depth * 2), "");
-		print_place(&list[i]->frame);
+		print_place(&list[i]->frame, false);
 		/* where nothing branches off the eye need not go right */
 		print_node(list[i], whole, least, bytes, depth + (count > 1));
 	}

@@ -35,7 +35,8 @@
 #define IDLE_US 5000
 #define IDLE_SAMPLES_US 20000 /* of a program that rings the bell before it waits */
 #define MAPS_MS 2000
-#define CACHE_READS 1000 /* from one look around to the next; a damaged process may name any ids */
+#define CACHE_READS 1000  /* from one look around to the next; a damaged process may name any ids */
+#define LAST_BYTES 65536U /* that need not be packed to see how much they are */
 #define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
 
 static uint64_t now_ns(void)
@@ -113,7 +114,7 @@ static void write_maps(struct session *session)
 	}
 	if (session->maps)
 		TARGET_WRITE_FIELD(&session->target, maps, session->target.state.maps + 1);
-	if (session->options->passing)
+	if (session->options->held_in)
 		images_keep(session->target.pid, maps);
 	free(session->maps);
 	session->maps = maps;
@@ -313,11 +314,26 @@ static enum meeting meet(const struct raw_event *raw, struct event *event, void 
 	return MEET_LIKE;
 }
 
+/*
+ * The file is as large as it may be. What waits may be enough for that: it is written then, as nobody knows how much that will be
+ * before it is packed.
+ */
+static bool is_full(const struct session *session)
+{
+	uint64_t max = session->options->max_bytes;
+	uint64_t waiting = max ? recording_waiting(session->writer) : 0;
+
+	if (waiting >= LAST_BYTES && recording_bytes(session->writer) + waiting > max)
+		recording_flush(session->writer);
+	return max && recording_bytes(session->writer) > max;
+}
+
 static void take(const struct raw_event *events, size_t n, void *arg)
 {
 	struct session *session = arg;
 
-	recording_add_raw(session->writer, events, n, meet, session);
+	if (!is_full(session))
+		recording_add_raw(session->writer, events, n, meet, session);
 }
 
 static void note_lost(struct session *session)
@@ -407,8 +423,7 @@ enum outcome session_collect(struct session *session)
 		if (!options->program)
 			target_divert_again(&session->target);
 		look_around(session);
-		if (session_now_ms() >= end || recording_error(session->writer) ||
-		    (options->max_bytes && recording_bytes(session->writer) > options->max_bytes))
+		if (session_now_ms() >= end || recording_error(session->writer) || is_full(session))
 			return STOPPED;
 		us = next_sleep(session, us, (uint64_t)taken);
 		/* rung for nothing, by whoever has the library's file: not the next time */
@@ -506,11 +521,12 @@ void session_finish(struct session *session)
 	recording_flush(session->writer);
 	settle_info(session);
 	recording_chunk(session->writer, CHUNK_END, words, sizeof(words));
-	if (!session->options->passing)
+	if (!session->options->held_in)
 		say_what_came(session);
 	else if (recording_error(session->writer))
-		say("the events could not be held: %s; what came after that is not counted (--sample takes fewer)",
-		    strerror(recording_error(session->writer)));
+		say("the events could not be held in %s: %s; what came after that is not counted (--sample takes "
+		    "fewer, TMPDIR chooses another folder)",
+		    session->options->held_in, strerror(recording_error(session->writer)));
 	recording_close(session->writer);
 	free(session->info);
 	free(session->maps);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define WIDTH 34
+#define LEAST_BYTES 4096	  /* that there must be room for */
 #define PASSING_BYTES (1UL << 30) /* of the file of a process, or half of the room that there is */
 
 enum key { KEY_FRAG, KEY_HIT, KEY_BYTES, KEY_PINGPONG };
@@ -81,11 +82,9 @@ static void line(int length)
 	putchar('\n');
 }
 
-static void print_sites(struct options *options)
+static void print_sites(struct options *options, struct site **sites, size_t count)
 {
 	struct view *view = &options->view;
-	size_t count;
-	struct site **sites = view_sites(view, compare, &count);
 	char name[512];
 
 	line(105);
@@ -107,7 +106,6 @@ static void print_sites(struct options *options)
 		printf(" %-*s | %-15s | %-15s | %-8s | %-9s | %s\n", WIDTH, "...", "...", "...",
 		       "...", "...", "...");
 	line(105);
-	free(sites);
 }
 
 static void print_sizes(const struct model *model)
@@ -131,7 +129,7 @@ static void print_lifetimes(const struct model *model)
 	for (unsigned i = 0; i < MODEL_LIVES; i++)
 		if (model->by_lifetime[i] > 0)
 			printf("%10s .. %-10s %12.0f objects\n",
-			       human_ns(i ? (double)(1UL << i) : 0, low),
+			       human_ns(i > model->least_life ? (double)(1UL << i) : 0, low),
 			       human_ns((double)(1UL << (i + 1)), high), model->by_lifetime[i]);
 }
 
@@ -162,18 +160,19 @@ static struct json_object *row_json(struct view *view, const struct site *site)
 	return object;
 }
 
-/* Shares of powers of two, those that there are: "from" is the least of each. */
-static struct json_object *shares_json(const double *objects, const double *bytes, unsigned count)
+/* Shares of powers of two, those that there are: "from" is the least of each; `first` has all below, too. */
+static struct json_object *shares_json(const double *objects, const double *bytes, unsigned first,
+				       unsigned count)
 {
 	struct json_object *list = json_object_new_array();
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = first; i < count; i++) {
 		struct json_object *share;
 
 		if (!(objects[i] > 0))
 			continue;
 		share = json_object_new_object();
-		json_add(share, "from", i ? (double)(1UL << i) : 0);
+		json_add(share, "from", i > first ? (double)(1UL << i) : 0);
 		json_add(share, "objects", objects[i]);
 		if (bytes)
 			json_add(share, "bytes", bytes[i]);
@@ -182,49 +181,71 @@ static struct json_object *shares_json(const double *objects, const double *byte
 	return list;
 }
 
-static void print_json(struct options *options)
+static void print_json(struct options *options, struct site **sites, size_t count)
 {
 	struct json_object *root = json_object_new_object(), *list = json_object_new_array();
 	const struct model *model = &options->view.model;
-	size_t count;
-	struct site **sites = view_sites(&options->view, compare, &count);
 
 	json_object_object_add(root, "total", json_tally(&model->sum));
-	if (model->filtered)
-		json_object_object_add(root, "unknown_frees", NULL);
-	else
-		json_add(root, "unknown_frees", (double)model->unknown_frees);
+	json_add_unknown_frees(root, model);
 	json_add(root, "lost", (double)recording_lost(options->view.reader));
 	for (size_t i = 0; i < count && (!options->lines || i < options->lines); i++)
 		json_object_array_add(list, row_json(&options->view, sites[i]));
 	json_object_object_add(root, "sites", list);
 	json_object_object_add(root, "by_size",
-			       shares_json(model->by_size, model->by_size_bytes, MODEL_SIZES));
+			       shares_json(model->by_size, model->by_size_bytes, 0, MODEL_SIZES));
 	json_object_object_add(root, "by_lifetime_ns",
-			       shares_json(model->by_lifetime, NULL, MODEL_LIVES));
+			       shares_json(model->by_lifetime, NULL, model->least_life,
+					   MODEL_LIVES));
 	json_print(root);
-	free(sites);
 }
 
-static void print_text(struct options *options)
+static void print_text(struct options *options, struct site **sites, size_t count)
 {
-	print_sites(options);
+	print_sites(options, sites, count);
 	print_sizes(&options->view.model);
 	print_lifetimes(&options->view.model);
 	print_summary(&options->view.model.sum);
 }
 
-/* A file without a name, to be opened by what is written to `path`. */
+static const char *folder(void)
+{
+	const char *name = getenv("TMPDIR");
+
+	return name && *name ? name : "/tmp";
+}
+
+/* False: errno is why not. The file is empty as before. */
+static bool has_room(int fd)
+{
+	static const char some[LEAST_BYTES];
+	ssize_t n;
+
+	for (size_t done = 0; done < sizeof(some); done += (size_t)n) {
+		n = pwrite(fd, some + done, sizeof(some) - done, (off_t)done);
+		if (n <= 0)
+			return false;
+	}
+	return ftruncate(fd, 0) == 0;
+}
+
+/* A file without a name, to be opened by what is written to `path`. -1: said why there is none, or no room in it. */
 static int open_unnamed(char path[PATH_MAX])
 {
-	const char *folder = getenv("TMPDIR");
 	int fd;
 
-	snprintf(path, PATH_MAX, "%s/kmem-XXXXXX", folder && *folder ? folder : "/tmp");
+	snprintf(path, PATH_MAX, "%s/kmem-XXXXXX", folder());
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd < 0)
-		return say("%s can't be written: %s", path, strerror(errno));
+		return say("%s can't be written: %s (TMPDIR chooses another folder)", path,
+			   strerror(errno));
 	unlink(path);
+	if (!has_room(fd)) {
+		say("the events can't be held in %s: %s (TMPDIR chooses another folder)", folder(),
+		    strerror(errno));
+		close(fd);
+		return -1;
+	}
 	snprintf(path, PATH_MAX, "/proc/self/fd/%d", fd);
 	return fd;
 }
@@ -251,7 +272,7 @@ static bool record_process(struct options *options)
 		.sample_bytes = options->sample_bytes ? options->sample_bytes : RECORD_SAMPLE_BYTES,
 		.ring_events = RECORD_RING_EVENTS,
 		.seconds = options->seconds,
-		.passing = true,
+		.held_in = folder(),
 	};
 	static const int taken[] = { SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGPIPE, SIGXFSZ };
 	char size[32];
@@ -270,17 +291,18 @@ static bool record_process(struct options *options)
 	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
 		signal(taken[i], SIG_DFL);
 	if (fstat(fd, &stat) == 0 && (uint64_t)stat.st_size > record.max_bytes)
-		say("the events filled %s: what came after that is not counted (--sample takes fewer)",
-		    human_bytes((double)record.max_bytes, size));
+		say("the events filled %s in %s: what came after that is not counted (--sample takes fewer, TMPDIR chooses "
+		    "another folder)",
+		    human_bytes((double)record.max_bytes, size), folder());
 	return true;
 }
 
 static void note_unknown(const struct view *view)
 {
-	if (view->model.unknown_frees && !view->model.filtered)
-		say("%lu objects were freed that had been allocated before, or whose allocation was lost: "
-		    "no table counts them",
-		    view->model.unknown_frees);
+	char text[256];
+
+	if (view_unknown_frees(view, text))
+		say("%s", text);
 }
 
 static error_t parse_process(int key, char *arg, struct argp_state *state)
@@ -366,6 +388,8 @@ int command_stat(int argc, char **argv)
 		NULL
 	};
 	struct options options = { .lines = 40, .key = KEY_BYTES };
+	struct site **sites;
+	size_t count;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &options);
 	setlocale(LC_NUMERIC, "");
@@ -374,10 +398,13 @@ int command_stat(int argc, char **argv)
 	if (!view_load(&options.view))
 		return 1;
 	sort_key = options.key;
+	sites = view_sites(&options.view, compare, &count);
 	if (options.view.json)
-		print_json(&options);
+		print_json(&options, sites, count);
 	else
-		print_text(&options);
+		print_text(&options, sites, count);
+	free(sites);
+	view_note_nothing(&options.view, count);
 	view_notes(&options.view);
 	if (options.pid)
 		note_unknown(&options.view);

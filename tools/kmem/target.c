@@ -162,21 +162,32 @@ static bool next_mapping(FILE *maps, struct mapping *mapping)
 	return false;
 }
 
-/* The control block; 0: no mapped file has one. */
-static uint64_t find_control(pid_t pid)
+/* Is errno that this program can open no more files? */
+static void note_trouble(struct target *target)
+{
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+		target->error = errno;
+}
+
+/* The control block; 0: no mapped file has one, or target->error is set. */
+static uint64_t find_control(struct target *target)
 {
 	struct mapping mapping;
 	char seen[sizeof(mapping.path)] = "";
 	uint64_t address = 0;
-	FILE *maps = open_maps(pid);
+	FILE *maps = open_maps(target->pid);
 
-	if (!maps)
+	if (!maps) {
+		note_trouble(target);
 		return 0;
+	}
 	while (!address && next_mapping(maps, &mapping)) {
 		if (!strcmp(mapping.path, seen))
 			continue;
 		memcpy(seen, mapping.path, sizeof(seen));
-		address = control_in(pid, &mapping);
+		errno = 0;
+		address = control_in(target->pid, &mapping);
+		note_trouble(target);
 	}
 	fclose(maps);
 	return address;
@@ -290,6 +301,7 @@ int target_open(struct target *target, pid_t pid, bool quiet)
 	snprintf(name, sizeof(name), "/proc/%d/mem", pid);
 	target->mem = open(name, O_RDWR | O_CLOEXEC);
 	if (target->mem < 0) {
+		note_trouble(target);
 		if (quiet)
 			return -1;
 		if (errno == ENOENT)
@@ -298,9 +310,13 @@ int target_open(struct target *target, pid_t pid, bool quiet)
 			   "ptrace(2))",
 			   pid, strerror(errno));
 	}
-	target->control = find_control(pid);
+	target->control = find_control(target);
 	if (!target->control) {
 		target_close(target);
+		if (target->error)
+			return quiet ? -1 :
+				       say("process %d: the files that it runs can't be opened: %s",
+					   pid, strerror(target->error));
 		return quiet ? -1 :
 			       say("process %d does not run libkmalloc: start it with LD_PRELOAD, or "
 				   "tools/run",

@@ -17,8 +17,9 @@
 
 struct target {
 	pid_t pid;
-	int mem;		    /* /proc/PID/mem */
-	bool no_vm_read;	    /* process_vm_readv(2) is refused */
+	int mem;	 /* /proc/PID/mem */
+	bool no_vm_read; /* process_vm_readv(2) is refused */
+	int error; /* errno, where this program itself can open no more files: what it looks for may be there; else 0 */
 	uint64_t control;	    /* address of its control block */
 	struct trace_control state; /* as it was read last */
 };

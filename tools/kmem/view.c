@@ -80,6 +80,13 @@ static error_t parse_filter(int key, char *arg, struct argp_state *state)
 	case KEY_NO_DEMANGLE:
 		view->mangled = true;
 		break;
+	case ARGP_KEY_END:
+		if (view->filter.to_ns && view->filter.from_ns > view->filter.to_ns)
+			argp_error(state, "--from is behind --to: nothing is in between");
+		if (view->filter.max_bytes && view->filter.min_bytes > view->filter.max_bytes)
+			argp_error(state,
+				   "--min-size is more than --max-size: nothing is in between");
+		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -234,6 +241,24 @@ void view_note_stacks(const struct view *view)
 	if (!view_has_stacks(view))
 		say("%s has no call stacks, only call sites: kmem record --stacks takes stacks",
 		    view->path ? view->path : RECORDING_DEFAULT);
+}
+
+void view_note_nothing(const struct view *view, size_t count)
+{
+	if (!count && (view->model.filtered || view->function))
+		say("no allocation in %s matches the filters",
+		    view->path ? view->path : RECORDING_DEFAULT);
+}
+
+const char *view_unknown_frees(const struct view *view, char buf[256])
+{
+	if (!view->model.unknown_frees || view->model.filtered)
+		return NULL;
+	snprintf(
+		buf, 256,
+		"%lu %s were freed that had been allocated before, or whose allocation was lost: no table counts them",
+		view->model.unknown_frees, view->model.sampled ? "samples" : "objects");
+	return buf;
 }
 
 void view_notes(const struct view *view)

@@ -43,6 +43,10 @@ bool view_wants_site(struct view *view, const struct site *site);
 /* Those that it lets through and that allocated, sorted; to be freed. */
 struct site **view_sites(struct view *view, int (*compare)(const void *, const void *),
 			 size_t *count);
+/* That the filters leave nothing, where `count`, of the sites that they let through, is 0. */
+void view_note_nothing(const struct view *view, size_t count);
+/* A line about frees of objects that are not known, in buf; NULL: there are none, or that can't be told. */
+const char *view_unknown_frees(const struct view *view, char buf[256]);
 /* What has to be known about the numbers: lost events, a cut file. To standard error. */
 void view_notes(const struct view *view);
 /* Was it recorded with --stacks? True where there is nothing that could have one. */
