@@ -82,6 +82,8 @@ static inline bool trace_wants_stacks(void)
  * was not looked at before is cut at the end of its page.
  */
 uint32_t trace_stack(const void *call_site, uintptr_t sp, gfp_t gfp);
+/* Have the reader look at which modules there are, and wait for that, but not for long. False: nobody has looked. May sleep. */
+bool trace_look(void);
 /* The program's modules have changed, or are about to: what is known of its code may be wrong. */
 void trace_modules_changed(void);
 /* [trace_lock] Make room for stacks; give its pages back. In the child of fork: forget it. */

@@ -157,17 +157,11 @@ bool view_load(struct view *view)
 
 bool view_open(struct view *view)
 {
-	const char *path = view->path ? view->path : RECORDING_DEFAULT;
-
-	view->reader = recording_open(path);
+	view->reader = recording_open(view->path ? view->path : RECORDING_DEFAULT);
 	if (!view->reader)
 		return false;
-	/* the maps that hold are behind the events */
-	recording_skim(view->reader);
 	open_symbols(view);
-	recording_reader_close(view->reader);
-	view->reader = recording_open(path);
-	return view->reader != NULL;
+	return true;
 }
 
 void view_free(struct view *view)
