@@ -23,8 +23,13 @@
 #define STEP_US 50U
 #define STEPS 40U /* or it is not quick: from then on in milliseconds */
 
-/* The reader's beat when it did not answer; 0: it always did. */
-static uint32_t beat_in_vain;
+/* The reader's beat + 1 when it did not answer; 0: it always did. */
+static uint64_t beat_in_vain;
+
+static uint64_t beat_now(void)
+{
+	return __atomic_load_n(&trace_control.beat, __ATOMIC_RELAXED) + 1UL;
+}
 
 static bool is_answered(uint32_t look)
 {
@@ -59,17 +64,16 @@ static bool wait_for_answer(uint32_t look)
 
 bool trace_look(void)
 {
-	uint32_t look, beat = __atomic_load_n(&trace_control.beat, __ATOMIC_RELAXED);
+	uint32_t look;
 
 	if (!reader_answers())
 		return false;
-	if (beat != __atomic_load_n(&beat_in_vain, __ATOMIC_RELAXED)) {
+	if (beat_now() != __atomic_load_n(&beat_in_vain, __ATOMIC_RELAXED)) {
 		/* all that was done before is there for who sees it */
 		look = __atomic_add_fetch(&trace_control.want_look, 1, __ATOMIC_RELEASE);
 		if (wait_for_answer(look))
 			return true;
-		beat = __atomic_load_n(&trace_control.beat, __ATOMIC_RELAXED);
-		__atomic_store_n(&beat_in_vain, beat, __ATOMIC_RELAXED);
+		__atomic_store_n(&beat_in_vain, beat_now(), __ATOMIC_RELAXED);
 	}
 	__atomic_fetch_add(&trace_control.unlooked, 1, __ATOMIC_RELEASE);
 	return false;
