@@ -5,7 +5,9 @@ Environment: see recorder.py.
 """
 import collections
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +161,26 @@ class Modules(KmemTest):
                 self.assertEqual(self.scripted("image_work"), whole)
                 for site in self.sites("image_work", *how):
                     self.assertEqual(site["frames"][-1]["module"], "image" + site["frames"][-1]["function"][-1])
+
+    def test_a_module_that_is_built_anew(self):
+        """What the old file allocated has none of the new one's names."""
+        folder = self.path("new")
+        os.mkdir(folder)
+        for number in (1, 2):
+            shutil.copy(os.path.join(PROGS, f"libplug{number}.so"), os.path.join(folder, f"{number}.so"))
+        script = ("import ctypes, os, _ctypes, sys\n"
+                  "for number in '1', '2':\n"
+                  "    os.rename(f'{sys.argv[1]}/{number}.so', f'{sys.argv[1]}/plug.so')\n"
+                  "    plug = ctypes.CDLL(f'{sys.argv[1]}/plug.so')\n"
+                  "    for _ in range(10): plug.plug_call()\n"
+                  "    _ctypes.dlclose(plug._handle)\n")
+        self.record("--", sys.executable, "-c", script, folder)
+        for site in self.sites("plug_"):
+            self.assertEqual(site["frames"][-1]["function"][-1], "2")
+        events = [json.loads(line) for line in self.kmem("script", "--json", self.data)[0].splitlines()]
+        names = collections.Counter(re.sub(r"\+0x.*? \[|\+0x.*", " [", event["call_site"]) for event in events
+                                    if "plug" in event["call_site"] and event.get("bytes_req") in (100, 200))
+        self.assertEqual(names, {"plug.so (deleted) [": 10, "plug_work2 [plug.so]": 10})
 
     def test_through_a_pipe(self):
         self.record("--", prog("plugs"), PROGS)

@@ -114,6 +114,8 @@ const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t sta
 				       bool *cut);
 /* How many there are in the file so far. */
 uint32_t recording_nr_stacks(const struct reader *reader);
+/* Allocations so far that have an address and no name, as their module came and went and nobody looked. */
+uint64_t recording_unseen(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
 /* To its end, and without a chunk that was passed over. */
 bool recording_is_whole(const struct reader *reader);

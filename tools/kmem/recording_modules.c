@@ -27,6 +27,9 @@
  * What is no part of a cluster of several is not looked up at all. In a recording that has an uncertain look, or is of several
  * programs, all modules are, since others than those that were seen may have been there.
  *
+ * A module whose file was replaced by another one, which was seen as well, is named " (deleted)", as the system does while it is there:
+ * names are not looked for in the new file.
+ *
  * Nothing in the file is believed: looks, modules and their text have a largest number. More than that is as if it had not been seen.
  */
 #include "recording_modules.h"
@@ -57,7 +60,9 @@ struct mapped {
 	char *name;	     /* device, inode, path */
 	char *lines;	     /* as in the maps */
 	uint32_t layer;
-	uint32_t next; /* with the same hash, + 1 */
+	uint32_t next;	  /* with the same hash, + 1 */
+	uint32_t last;	  /* the look that saw it last */
+	bool is_replaced; /* its file has its name no longer */
 };
 
 struct look {
@@ -264,6 +269,8 @@ static void add_look(struct modules *modules, const char *data, size_t size, boo
 	if (!same)
 		see_text(modules, data + sizeof(when));
 	look.nr = same ? same->nr : (uint32_t)modules->nr_held - look.first;
+	for (uint32_t i = 0; i < look.nr; i++)
+		modules->module[modules->held[look.first + i]].last = (uint32_t)modules->nr_looks;
 	/* in the order of the file, so also if the counter was set back */
 	if (modules->nr_looks > modules->image[modules->nr_images - 1] &&
 	    look.when < modules->look[modules->nr_looks - 1].when)
@@ -408,6 +415,36 @@ static void find_clusters(struct modules *modules)
 	}
 }
 
+/* Behind the device and the inode. */
+static const char *path_of(const struct mapped *module)
+{
+	return strchrnul(module->name, '/');
+}
+
+/* By path; of one path, by when they were seen last. */
+static int compare_paths(const void *a, const void *b)
+{
+	const struct mapped *x = *(struct mapped *const *)a, *y = *(struct mapped *const *)b;
+	int order = strcmp(path_of(x), path_of(y));
+
+	return order ? order : x->last < y->last ? -1 : x->last > y->last;
+}
+
+static void find_replaced(struct modules *modules)
+{
+	struct mapped **list = xmalloc(modules->nr * sizeof(*list) + 1), *newest = NULL;
+
+	for (size_t i = 0; i < modules->nr; i++)
+		list[i] = &modules->module[i];
+	qsort(list, modules->nr, sizeof(*list), compare_paths);
+	for (size_t i = modules->nr; i-- > 0;) {
+		if (!newest || strcmp(path_of(newest), path_of(list[i])) != 0)
+			newest = list[i];
+		list[i]->is_replaced = *path_of(newest) && strcmp(newest->name, list[i]->name) != 0;
+	}
+	free(list);
+}
+
 static uint64_t on_layer(uint64_t address, uint32_t layer)
 {
 	return address | (uint64_t)layer << TRACE_ADDRESS_BITS;
@@ -428,10 +465,13 @@ static void write_text(struct modules *modules)
 		while (*text)
 			if (parse_line(&text, &line)) {
 				const char *rest = memchr(line.text, ' ', line.length);
+				const char *end = line.name + line.name_length;
 
-				fprintf(out, "%lx-%lx%.*s\n", on_layer(line.start, module->layer),
-					on_layer(line.end, module->layer),
-					(int)(line.text + line.length - rest), rest);
+				if (!module->is_replaced)
+					end = line.text + line.length;
+				fprintf(out, "%lx-%lx%.*s%s\n", on_layer(line.start, module->layer),
+					on_layer(line.end, module->layer), (int)(end - rest), rest,
+					module->is_replaced ? " (deleted)" : "");
 			}
 	}
 	if (fclose(out) != 0)
@@ -450,6 +490,7 @@ struct modules *modules_read(int fd)
 				modules->image[i];
 	sort_modules(modules);
 	find_clusters(modules);
+	find_replaced(modules);
 	if (modules->nr)
 		write_text(modules);
 	return modules;
@@ -524,6 +565,11 @@ static const struct cluster *cluster_of(const struct modules *modules, uint64_t 
 			high = middle;
 	}
 	return low && address < modules->cluster[low - 1].end ? &modules->cluster[low - 1] : NULL;
+}
+
+bool modules_is_nobodys(uint64_t address)
+{
+	return address >> TRACE_ADDRESS_BITS == LAYER_NOBODY;
 }
 
 bool modules_is_contested(const struct modules *modules, uint64_t address)

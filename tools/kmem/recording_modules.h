@@ -31,5 +31,7 @@ uint32_t modules_epoch(const struct modules *modules, unsigned image, uint64_t w
 bool modules_is_contested(const struct modules *modules, uint64_t address);
 /* What a return address of that time is called. */
 uint64_t modules_address(const struct modules *modules, uint32_t epoch, uint64_t address);
+/* Of such a one: is it of a module that was not seen? */
+bool modules_is_nobodys(uint64_t address);
 
 #endif

@@ -489,6 +489,11 @@ uint32_t recording_nr_stacks(const struct reader *reader)
 	return read_stacks_nr(reader->stacks);
 }
 
+uint64_t recording_unseen(const struct reader *reader)
+{
+	return reader->translator ? translator_unseen(reader->translator) : 0;
+}
+
 uint64_t recording_lost(const struct reader *reader)
 {
 	return reader->lost;

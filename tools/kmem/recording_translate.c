@@ -44,6 +44,7 @@ struct translator {
 	unsigned image;
 	uint32_t epoch;
 	uint64_t from, to; /* of the epoch */
+	uint64_t unseen;
 	struct memo memo[MEMOS];
 	struct called *called; /* by number - 1 */
 	size_t called_room;
@@ -218,8 +219,14 @@ void translator_event(struct translator *translator, unsigned image, struct even
 {
 	set_epoch(translator, image, event->when);
 	event->site = address_now(translator, event->site);
+	translator->unseen += event_is_alloc(event) && modules_is_nobodys(event->site);
 	if (event->stack)
 		event->stack = stack_now(translator, event->stack);
+}
+
+uint64_t translator_unseen(const struct translator *translator)
+{
+	return translator->unseen;
 }
 
 const uint64_t *translator_frames(struct translator *translator, uint32_t number, size_t *count,

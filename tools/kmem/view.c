@@ -233,12 +233,15 @@ void view_note_stacks(const struct view *view)
 void view_notes(const struct view *view)
 {
 	const char *name = view->is_one_of_two ? view->path : "", *colon = *name ? ": " : "";
-	uint64_t lost = recording_lost(view->reader);
+	uint64_t lost = recording_lost(view->reader), unseen = recording_unseen(view->reader);
 
 	if (lost)
 		say("%s%s%lu events were lost while recording: numbers are too small, and what seems live may "
 		    "have been freed",
 		    name, colon, lost);
+	if (unseen)
+		say("%s%s%lu allocations are of modules that came and went faster than was looked: they have addresses, not names",
+		    name, colon, unseen);
 	if (recording_tail_is_missing(view->reader))
 		say("%s%sthe program was killed, called _exit() or replaced itself: its last milliseconds "
 		    "before are not recorded",
