@@ -6,6 +6,9 @@
  * of one of them; and one after, if a module has gone. The dynamic linker counts both (dl_iterate_phdr(3)). So a library that others
  * have open still, or that stays for good, costs no look, and one that comes and goes two.
  *
+ * A dlopen() of another thread waits meanwhile, as the new module may come to the place of the one that goes before that was seen: the
+ * dynamic linker would have it wait for the most part anyway. One that has got as far as the linker's lock by then does not.
+ *
  * Where modules come and go without this, in the C library itself (NSS, iconv), nobody is told.
  *
  * The C library's own is found at the first call, as in dlopen.c. No locks of ours; wherever dlclose() may be called.
@@ -75,9 +78,11 @@ exported int dlclose(void *handle)
 	before = changes_now();
 	if (before.adds != __atomic_load_n(&seen_adds, __ATOMIC_RELAXED))
 		look(&before);
+	trace_hold_loads();
 	status = next(handle);
 	after = changes_now();
 	if (after.subs != before.subs)
 		look(&after);
+	trace_release_loads();
 	return status;
 }

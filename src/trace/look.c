@@ -31,6 +31,10 @@ static uint64_t beat_now(void)
 	return __atomic_load_n(&trace_control.beat, __ATOMIC_RELAXED) + 1UL;
 }
 
+/* How often loads are held, and by this thread. */
+static uint32_t held;
+static _Thread_local uint32_t held_here initial_exec;
+
 static bool is_answered(uint32_t look)
 {
 	/* pairs with the reader, which reads the maps before */
@@ -77,4 +81,33 @@ bool trace_look(void)
 	}
 	__atomic_fetch_add(&trace_control.unlooked, 1, __ATOMIC_RELEASE);
 	return false;
+}
+
+void trace_hold_loads(void)
+{
+	held_here++;
+	__atomic_fetch_add(&held, 1, __ATOMIC_ACQ_REL);
+}
+
+void trace_release_loads(void)
+{
+	__atomic_fetch_sub(&held, 1, __ATOMIC_RELEASE);
+	held_here--;
+}
+
+void trace_wait_to_load(void)
+{
+	_Atomic uint32_t word = 0;
+
+	for (unsigned us = 0; us < TRACE_LOOK_MS * 1000; us += STEP_US) {
+		if (likely(!__atomic_load_n(&held, __ATOMIC_ACQUIRE)) || held_here ||
+		    trace_mode() == TRACE_OFF)
+			return;
+		port_futex_wait_us(&word, 0, STEP_US);
+	}
+}
+
+void trace_look_fork_child(void)
+{
+	held = held_here;
 }

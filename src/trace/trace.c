@@ -422,6 +422,7 @@ void trace_fork_child(void)
 				   ring_bytes() - TRACE_RING_HEADER);
 	}
 	trace_control.nr_rings = 0;
+	trace_look_fork_child();
 	trace_depot_fork_child();
 }
 
