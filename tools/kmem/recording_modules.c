@@ -432,11 +432,11 @@ static int compare_paths(const void *a, const void *b)
 
 static void find_replaced(struct modules *modules)
 {
-	struct mapped **list = xmalloc(modules->nr * sizeof(*list) + 1), *newest = NULL;
+	struct mapped **list = xmalloc(modules->nr * sizeof(void *) + 1), *newest = NULL;
 
 	for (size_t i = 0; i < modules->nr; i++)
 		list[i] = &modules->module[i];
-	qsort(list, modules->nr, sizeof(*list), compare_paths);
+	qsort(list, modules->nr, sizeof(void *), compare_paths);
 	for (size_t i = modules->nr; i-- > 0;) {
 		if (!newest || strcmp(path_of(newest), path_of(list[i])) != 0)
 			newest = list[i];
@@ -610,24 +610,31 @@ static uint32_t holder_between(const struct modules *modules, const struct look 
 	return new == NOBODY ? old : NOBODY;
 }
 
+/* Which program an epoch is of: the last one that begins at or before it. */
+static size_t image_of(const struct modules *modules, uint32_t epoch)
+{
+	size_t low = 0, high = modules->nr_images;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (modules->image[middle] + middle <= epoch)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low - 1;
+}
+
 uint64_t modules_address(const struct modules *modules, uint32_t epoch, uint64_t address)
 {
 	const struct cluster *cluster = cluster_of(modules, address - 1);
-	size_t image = modules->nr_images - 1, first, end, at;
+	size_t image, first, end, at;
 	uint32_t holder;
 
 	if (!cluster)
 		return address;
-	/* the last one that begins at or before the epoch */
-	for (size_t low = 0, high = modules->nr_images; low < high;) {
-		size_t middle = low + (high - low) / 2;
-
-		if (modules->image[middle] + middle <= epoch)
-			image = low = middle + 1;
-		else
-			high = middle;
-		image = low - 1;
-	}
+	image = image_of(modules, epoch);
 	looks_of(modules, (unsigned)image, &first, &end);
 	at = epoch - image;
 	holder = holder_between(modules, at > first ? &modules->look[at - 1] : NULL,
