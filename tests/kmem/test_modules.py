@@ -67,6 +67,14 @@ class Modules(KmemTest):
         self.check_plugs(150)
         self.assertEqual(len(self.sites("plug_work")), 3)
 
+    def test_elsewhere_each_time(self):
+        """One module at several places, which no other one is between."""
+        self.record("--", prog("plugs"), PROGS, "8", "0", "alone")
+        whole = {key: count * 3 for key, count in expected(8).items() if key[1] < 200}
+        self.assertEqual(self.reported("plug_"), whole)
+        self.assertEqual(self.scripted("plug_"), whole)
+        self.assertGreater(len(self.sites("plug_work1")), 1, "it is at one place: this tests nothing")
+
     def test_with_stacks(self):
         self.record("--stacks", "--", prog("plugs"), PROGS, "100")
         self.assertEqual(self.reported("plug_", "--stacks"), expected(100))

@@ -450,6 +450,35 @@ static uint64_t on_layer(uint64_t address, uint32_t layer)
 	return address | (uint64_t)layer << TRACE_ADDRESS_BITS;
 }
 
+/*
+ * A line of a module as it is in its layer. Its inode is a number of its own: lines of one file that follow each other are one module for
+ * who reads them, and these may be of several, at one place and at another.
+ */
+static void write_line(FILE *out, const struct mapped *module, size_t number,
+		       const struct line *line)
+{
+	const char *rights = memchr(line->text, ' ', line->length);
+	const char *end = line->text + line->length;
+	const char *path = memchr(line->name, '/', line->name_length);
+	int device = 0;
+
+	fprintf(out, "%lx-%lx", on_layer(line->start, module->layer),
+		on_layer(line->end, module->layer));
+	if (!path) {
+		fprintf(out, "%.*s\n", (int)(end - rights), rights);
+		return;
+	}
+	if (module->is_replaced)
+		end = line->name + line->name_length;
+	/* " device inode path" */
+	while (line->name[device] == ' ')
+		device++;
+	device += (int)strcspn(line->name + device, " /\n");
+	fprintf(out, "%.*s%.*s %zu %.*s%s\n", (int)(line->name - rights), rights, device,
+		line->name, number + 1, (int)(end - path), path,
+		module->is_replaced ? " (deleted)" : "");
+}
+
 static void write_text(struct modules *modules)
 {
 	size_t size;
@@ -458,21 +487,12 @@ static void write_text(struct modules *modules)
 	if (!out)
 		give_up("no memory");
 	for (size_t i = 0; i < modules->nr; i++) {
-		const struct mapped *module = &modules->module[i];
-		const char *text = module->lines;
+		const char *text = modules->module[i].lines;
 		struct line line;
 
 		while (*text)
-			if (parse_line(&text, &line)) {
-				const char *rest = memchr(line.text, ' ', line.length);
-				const char *end = line.name + line.name_length;
-
-				if (!module->is_replaced)
-					end = line.text + line.length;
-				fprintf(out, "%lx-%lx%.*s%s\n", on_layer(line.start, module->layer),
-					on_layer(line.end, module->layer), (int)(end - rest), rest,
-					module->is_replaced ? " (deleted)" : "");
-			}
+			if (parse_line(&text, &line))
+				write_line(out, &modules->module[i], i, &line);
 	}
 	if (fclose(out) != 0)
 		give_up("no memory");

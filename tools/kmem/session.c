@@ -129,10 +129,9 @@ static void take_maps(struct session *session, uint64_t when, char *maps)
 	session->maps_seen = 0;
 }
 
-/* The control block is as it was before: what the program has asked for by then is seen. */
-static void write_maps(struct session *session)
+/* Look which modules there are, and take that down if it is news. */
+static void see_maps(struct session *session)
 {
-	const struct trace_control *state = &session->target.state;
 	char path[64], *maps;
 	uint64_t when = __rdtsc(), magic;
 
@@ -142,14 +141,21 @@ static void write_maps(struct session *session)
 	if (!maps || !*maps ||
 	    target_read(&session->target, session->target.control, &magic, sizeof(magic)) != 0) {
 		free(maps);
-		return;
-	}
-	if (session->maps && session->unlooked == state->unlooked && !strcmp(maps, session->maps)) {
+	} else if (session->maps && session->unlooked == session->target.state.unlooked &&
+		   !strcmp(maps, session->maps)) {
 		session->maps_seen = when;
 		free(maps);
 	} else {
 		take_maps(session, when, maps);
 	}
+}
+
+/* The control block is as it was before: what the program has asked for by then is seen. */
+static void write_maps(struct session *session)
+{
+	const struct trace_control *state = &session->target.state;
+
+	see_maps(session);
 	session->unlooked = state->unlooked;
 	if (session->looked != state->want_look)
 		TARGET_WRITE_FIELD(&session->target, looked, state->want_look);
