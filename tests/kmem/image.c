@@ -22,7 +22,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return 0;
 	/* what is not taken by then is lost */
-	usleep(100000);
+	usleep(200000);
 	execv(argv[1], argv + 1);
 	return 127;
 }
