@@ -2,7 +2,8 @@
 /*
  * dlopen.c - what dlopen.S asks: where the C library's own dlopen() is, and which flags get there.
  *
- * Who unwinds stacks is told (trace/unwind.c), before a module may come to where another was.
+ * Who unwinds stacks is told (trace/unwind.c), before a module may come to where another was; and that is not before who records
+ * the program has seen that the other one is gone (dlclose.c).
  *
  * Found at the first call and not at the start, since the dynamic linker is asked. Several threads may find it at once: it is the
  * same each time. No locks of ours; wherever dlopen() may be called.
@@ -24,6 +25,7 @@ dlopen_function *dlopen_next(void)
 	dlopen_function *found = __atomic_load_n(&next, __ATOMIC_RELAXED);
 
 	trace_modules_changed();
+	trace_wait_to_load();
 	if (found)
 		return found;
 	/* the parameters are known from here on */

@@ -142,6 +142,7 @@ void depot_update_rules_slow(struct trace_depot *depot, uint64_t maps, gfp_t gfp
 void trace_modules_changed(void)
 {
 	__atomic_fetch_add(&depot_module_changes, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&trace_control.loading, 1, __ATOMIC_RELAXED);
 }
 
 static struct stack_memo *memo_at(struct trace_depot *depot, uint64_t number)

@@ -29,6 +29,9 @@
  * knows such a word by the file and the place in it, so a reader that has mapped the file can sleep on it. Nothing is ever written
  * there, so a reader may just miss it, and one of another process is woken too: it is a hint, and neither side
  * sleeps on it for long.
+ *
+ * A reader that wants to know which modules there were says so in `looker`, and looks at them when want_look is raised: whatever the
+ * reader has not seen then may be gone for ever.
  */
 #ifndef TRACE_FORMAT_H
 #define TRACE_FORMAT_H
@@ -37,7 +40,7 @@
 #include <stdint.h>
 
 #define TRACE_MAGIC 0x3165636172746d6bUL /* "kmtrace1" */
-#define TRACE_VERSION 3U
+#define TRACE_VERSION 4U
 
 enum trace_mode {
 	TRACE_OFF,
@@ -97,6 +100,7 @@ enum trace_type {
 	10000U /* a program that ends waits for the reader no longer, whatever it takes */
 #define TRACE_GIVE_UP_MS 10000U	  /* a ring that is full for so long has no reader: tracing ends */
 #define TRACE_SILENT_MS 30000U	  /* nor has a process where `beat` stays the same for so long */
+#define TRACE_LOOK_MS 100U	  /* a program waits no longer for a look at its modules */
 #define TRACE_GFP_NONE UINT32_MAX /* an entry of the table that is not used yet */
 #define TRACE_GFP_OTHER (TRACE_GFPS - 1)
 #define TRACE_CACHE_SHARED 127U /* ids from here on are those of caches without a slot */
@@ -189,6 +193,13 @@ struct trace_control {
 	uint32_t maps;	/* raised by the reader: there are other modules than before */
 	uint32_t split; /* constant: see TRACE_DIVERT_SAMPLES */
 	uint64_t depot; /* address of struct trace_depot; 0: none. By the library */
+	/* A look at which modules there are: src/trace/look.c */
+	uint32_t looker; /* the generation whose reader answers; by the reader, and at the start */
+	uint32_t want_look; /* raised: one is wanted */
+	uint32_t looked;    /* by the reader: as want_look was before it looked last */
+	uint32_t unlooked;  /* raised: one was not answered, and not waited for any more */
+	uint32_t loading;   /* raised: a module is about to come */
+	uint32_t reserved;
 	uint64_t
 		bell; /* address of a constant word: a futex that is woken for the reader. Constant */
 };

@@ -399,7 +399,7 @@ void trace_init(void)
 		trace_control.want_full = (uint32_t)params.trace_full;
 		trace_control.want_ring_events = params.trace_ring;
 		trace_control.want_stacks = params.trace_stacks;
-		trace_control.generation = 1;
+		trace_control.generation = trace_control.looker = 1;
 		trace_poll(GFP_KERNEL);
 	}
 	__atomic_store_n(&trace_control.magic, TRACE_MAGIC, __ATOMIC_RELEASE);
@@ -422,6 +422,7 @@ void trace_fork_child(void)
 				   ring_bytes() - TRACE_RING_HEADER);
 	}
 	trace_control.nr_rings = 0;
+	trace_look_fork_child();
 	trace_depot_fork_child();
 }
 

@@ -82,6 +82,14 @@ static inline bool trace_wants_stacks(void)
  * was not looked at before is cut at the end of its page.
  */
 uint32_t trace_stack(const void *call_site, uintptr_t sp, gfp_t gfp);
+/* Have the reader look at which modules there are, and wait for that, but not for long. False: nobody has looked. May sleep. */
+bool trace_look(void);
+/* From the first to the second of these no other thread loads a module: it waits in the third, but not for long. */
+void trace_hold_loads(void);
+void trace_release_loads(void);
+void trace_wait_to_load(void);
+/* In the child of fork: no other thread holds anything. */
+void trace_look_fork_child(void);
 /* The program's modules have changed, or are about to: what is known of its code may be wrong. */
 void trace_modules_changed(void);
 /* [trace_lock] Make room for stacks; give its pages back. In the child of fork: forget it. */

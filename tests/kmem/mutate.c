@@ -150,18 +150,27 @@ static void damage_payload(struct bytes *file)
 	free(plain);
 }
 
-static void read_stacks(const struct reader *reader)
+static uint64_t sum_of_stack(const struct reader *reader, uint32_t stack)
+{
+	size_t count = 0;
+	bool cut;
+	const uint64_t *frames = recording_stack_frames(reader, stack, &count, &cut);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; frames && i < count; i++)
+		sum ^= frames[i];
+	return sum;
+}
+
+/* Those of the file, and those that its events have. */
+static void read_stacks(const struct reader *reader, const struct model *model)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t stack = 1; stack <= recording_nr_stacks(reader); stack++) {
-		size_t count = 0;
-		bool cut;
-		const uint64_t *frames = recording_stack_frames(reader, stack, &count, &cut);
-
-		for (size_t i = 0; frames && i < count; i++)
-			sum ^= frames[i];
-	}
+	for (uint32_t stack = 1; stack <= recording_nr_stacks(reader); stack++)
+		sum ^= sum_of_stack(reader, stack);
+	for (size_t i = 0; i < model->nr_sites; i++)
+		sum ^= sum_of_stack(reader, model->site[i].stack);
 	*(volatile uint64_t *)&sum = sum;
 }
 
@@ -178,8 +187,8 @@ static void read_through(const struct bytes *file)
 	reader = recording_open(path);
 	if (reader) {
 		model_play(&model, reader, &(struct model_filter){ .by_stack = true });
+		read_stacks(reader, &model);
 		model_free(&model);
-		read_stacks(reader);
 		recording_reader_close(reader);
 	}
 	close(fd);

@@ -15,7 +15,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 import hostile  # noqa: E402
-from recorder import KMEM, KmemTest, environment, prog  # noqa: E402
+from recorder import KMEM, PROGS, KmemTest, environment, prog  # noqa: E402
 
 SEED = int(os.environ.get("KMALLOC_SEED", "20240229"), 0)
 COMMANDS = ("report", "stat", "script")
@@ -206,6 +206,11 @@ class Damaged(KmemTest):
 
     def test_mutations_with_stacks(self):
         self.record("--sample=64", "--stacks", "--", prog("known"), "calls", "40")
+        self.mutate(1500)
+
+    def test_mutations_with_modules(self):
+        """What an address means changes, and what its maps say is damaged."""
+        self.record("--stacks", "--", prog("plugs"), PROGS, "6")
         self.mutate(1500)
 
     def test_what_is_written_is_read(self):

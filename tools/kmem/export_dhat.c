@@ -18,12 +18,13 @@ static int frame_number(struct texts *table, uint64_t address, const struct fram
 	char text[2048];
 
 	if (frame->file)
-		snprintf(text, sizeof(text), "0x%lX: %s (%s:%d)", address, function, frame->file,
-			 frame->line);
+		snprintf(text, sizeof(text), "0x%lX: %s (%s:%d)", recording_address(address),
+			 function, frame->file, frame->line);
 	else if (frame->module)
-		snprintf(text, sizeof(text), "0x%lX: %s (in %s)", address, function, frame->module);
+		snprintf(text, sizeof(text), "0x%lX: %s (in %s)", recording_address(address),
+			 function, frame->module);
 	else
-		snprintf(text, sizeof(text), "0x%lX: %s", address, function);
+		snprintf(text, sizeof(text), "0x%lX: %s", recording_address(address), function);
 	return (int)texts_number(table, text);
 }
 

@@ -125,7 +125,7 @@ static struct json_object *site_json(const struct export *export, struct frame_t
 	size_t nr_addresses = export_stack(export, site, &addresses);
 	char address[32];
 
-	snprintf(address, sizeof(address), "0x%lx", site->address);
+	snprintf(address, sizeof(address), "0x%lx", recording_address(site->address));
 	add_text(object, "address", address);
 	add_text(object, "kind", event_name(site->type));
 	for (size_t i = 0; i < nr_addresses; i++) {

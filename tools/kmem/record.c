@@ -340,6 +340,7 @@ static void record_process(struct session *session, pid_t pid)
 		say("process %d was being recorded, by a kmem that runs or was killed: from now on here",
 		    pid);
 	session_begin(session);
+	TARGET_WRITE_FIELD(&session->target, looker, session->generation + 1);
 	if (target_trace(&session->target, &wish) != 0)
 		give_up("process %d: its memory can't be written: %s", pid, strerror(errno));
 	session->generation = session->target.state.generation + 1; /* as it was raised just now */

@@ -24,8 +24,12 @@
 #define RECORDING_AHEAD 24U
 
 enum chunk_kind {
-	CHUNK_INFO,   /* lines "name value": what was recorded, and how */
-	CHUNK_MAPS,   /* u64 time stamp, then the text of /proc/PID/maps; the last one holds */
+	CHUNK_INFO, /* lines "name value": what was recorded, and how */
+	/*
+	 * u64 time stamp, then the text of /proc/PID/maps; "": modules that came and went between the one before and the next one may not
+	 * have been seen
+	 */
+	CHUNK_MAPS,
 	CHUNK_CACHES, /* lines "id size object_size name"; later ones add to earlier ones */
 	CHUNK_EVENTS,
 	CHUNK_LOST, /* u64: events lost so far */
@@ -93,20 +97,27 @@ void recording_reader_close(struct reader *reader);
 bool recording_next(struct reader *reader, struct event *event);
 /* The event RECORDING_AHEAD behind the one that came last, so that its memory can be fetched; NULL: not known yet. */
 const struct event *recording_ahead(const struct reader *reader);
-/* Read all but the events, which are passed over: maps, caches and what else is behind them is known then. */
-void recording_skim(struct reader *reader);
-
 /* From CHUNK_INFO; NULL: not there. Valid after recording_open(). */
 const char *recording_info(const struct reader *reader, const char *name);
-/* The last text of /proc/PID/maps read so far; NULL: none. */
+/*
+ * All modules that there were at any time, as /proc/PID/maps has them; NULL: none. Addresses of events and stacks are in it as they are:
+ * where a module was at the place of another one both have more bits than the processor's, which recording_address() takes off.
+ */
 const char *recording_maps(const struct reader *reader);
+/* The address itself, for people. */
+static inline uint64_t recording_address(uint64_t address)
+{
+	return address & TRACE_ADDRESS_MASK;
+}
 /* NULL: not known (yet). */
 const struct cache_name *recording_cache(const struct reader *reader, unsigned id);
 /* A call stack that events have had so far, innermost first; until the next one is asked for. NULL: there is no such. */
 const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
 				       bool *cut);
-/* How many there are so far; their numbers are 1 to that. */
+/* How many there are in the file so far. */
 uint32_t recording_nr_stacks(const struct reader *reader);
+/* Allocations so far that have an address and no name, as their module came and went and nobody looked. */
+uint64_t recording_unseen(const struct reader *reader);
 uint64_t recording_lost(const struct reader *reader);
 /* To its end, and without a chunk that was passed over. */
 bool recording_is_whole(const struct reader *reader);

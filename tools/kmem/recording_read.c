@@ -5,6 +5,9 @@
  * Chunks are read one after the other, and their events taken apart some hundred at a time, so that whoever plays them can
  * ask the processor for the memory of those that come next (recording_ahead()). Memory: one chunk, and the tree of call stacks.
  *
+ * Before that the maps are read, all of them, as what an address means may change (recording_modules.c): the rest is passed over, by the
+ * headers. So what can't be read twice is copied first.
+ *
  * Nothing in the file is believed: whatever is out of its range ends the reading, with one line. A chunk whose checksum is wrong, that
  * others can do without, and behind which there is another one, is passed over: one line at the end says where, and how much it was.
  */
@@ -12,6 +15,8 @@
 
 #include "recording_decode.h"
 #include "recording_format.h"
+#include "recording_modules.h"
+#include "recording_translate.h"
 #include "recording_untree.h"
 #include "say.h"
 
@@ -41,7 +46,7 @@ struct reader {
 	FILE *file;
 	char *path;
 	uint64_t file_bytes;
-	char *info, *maps;
+	char *info;
 	struct cache_name *caches[NR_CACHES / 256]; /* NULL: none of these 256 */
 	uint64_t lost, first, last, end;
 	double ns_per_tick;
@@ -52,7 +57,9 @@ struct reader {
 	size_t packed_room, data_room;
 	struct decoder *decoder;
 	struct read_stacks *stacks;
-	struct event batch[BATCH]; /* taken apart: [at, count) */
+	struct modules *modules;
+	struct translator *translator; /* NULL: addresses mean what they say */
+	struct event batch[BATCH];     /* taken apart: [at, count) */
 	size_t at, count;
 	bool damaged; /* behind the batch */
 	struct gap gap;
@@ -261,12 +268,6 @@ static bool take_chunk(struct reader *reader, const struct chunk_header *header)
 		free(reader->info);
 		reader->info = xstrdup((char *)reader->data);
 		break;
-	case CHUNK_MAPS:
-		if (header->unpacked < sizeof(number))
-			break;
-		free(reader->maps);
-		reader->maps = xstrdup((char *)reader->data + sizeof(number));
-		break;
 	case CHUNK_CACHES:
 		add_caches(reader, (char *)reader->data);
 		break;
@@ -283,7 +284,8 @@ static bool take_chunk(struct reader *reader, const struct chunk_header *header)
 	case CHUNK_IMAGE:
 		reader->image++;
 		break;
-	default: /* of a later version */
+	case CHUNK_MAPS: /* are known */
+	default:	 /* of a later version */
 		break;
 	}
 	return true;
@@ -310,20 +312,35 @@ static bool next_events(struct reader *reader)
 	return false;
 }
 
-void recording_skim(struct reader *reader)
+/* One that can't be read at any place, a pipe, becomes one that can. False: errno. */
+static bool make_seekable(struct reader *reader)
 {
-	struct chunk_header header;
+	char bytes[1 << 16];
+	size_t n;
+	FILE *copy;
 
-	decoder_stop(reader->decoder);
-	reader->at = reader->count = 0;
-	while (read_packed(reader, &header)) {
-		if (header.kind == CHUNK_EVENTS)
-			continue;
-		if (!unpack(reader, &header))
+	if (lseek(fileno(reader->file), 0, SEEK_CUR) >= 0)
+		return true;
+	copy = tmpfile();
+	while (copy && (n = fread(bytes, 1, sizeof(bytes), reader->file)) > 0)
+		if (fwrite(bytes, 1, n, copy) != n)
 			break;
-		if (!take_chunk(reader, &header))
-			stop(reader, "the recording is damaged");
+	if (!copy || ferror(reader->file) || ferror(copy) || fflush(copy) != 0 ||
+	    fseek(copy, 0, SEEK_SET) != 0) {
+		if (copy)
+			fclose(copy);
+		return false;
 	}
+	fclose(reader->file);
+	reader->file = copy;
+	return true;
+}
+
+static void read_modules(struct reader *reader)
+{
+	reader->modules = modules_read(fileno(reader->file));
+	if (modules_differ(reader->modules))
+		reader->translator = translator_new(reader->modules, reader->stacks);
 }
 
 static struct reader *refuse(struct reader *reader, const char *why)
@@ -347,7 +364,8 @@ struct reader *recording_open(const char *path)
 	if (!reader->zstd)
 		give_up("no memory");
 	reader->file = fopen(path, "re");
-	if (!reader->file || fstat(fileno(reader->file), &stat) != 0) {
+	if (!reader->file || fstat(fileno(reader->file), &stat) != 0 ||
+	    (!S_ISDIR(stat.st_mode) && !make_seekable(reader))) {
 		say("%s can't be read: %s", path, strerror(errno));
 		recording_reader_close(reader);
 		return NULL;
@@ -363,6 +381,7 @@ struct reader *recording_open(const char *path)
 		return refuse(reader, "no recording of kmem");
 	if (header.version != FILE_VERSION)
 		return refuse(reader, "a recording of another version of kmem");
+	read_modules(reader);
 	next_events(reader);
 	ticks = recording_info(reader, "ns_per_tick");
 	reader->ns_per_tick = ticks ? strtod(ticks, NULL) : 0;
@@ -381,10 +400,11 @@ void recording_reader_close(struct reader *reader)
 		free(reader->caches[i]);
 	free(reader->path);
 	free(reader->info);
-	free(reader->maps);
 	free(reader->packed);
 	free(reader->data);
 	decoder_free(reader->decoder);
+	translator_free(reader->translator);
+	modules_free(reader->modules);
 	read_stacks_free(reader->stacks);
 	ZSTD_freeDCtx(reader->zstd);
 	free(reader);
@@ -403,6 +423,9 @@ static void fill_batch(struct reader *reader)
 			decoder_stop(reader->decoder);
 			return;
 		}
+		if (reader->translator)
+			translator_event(reader->translator, reader->image,
+					 &reader->batch[reader->count]);
 		reader->count++;
 	}
 }
@@ -455,7 +478,7 @@ const char *recording_info(const struct reader *reader, const char *name)
 
 const char *recording_maps(const struct reader *reader)
 {
-	return reader->maps;
+	return modules_text(reader->modules);
 }
 
 const struct cache_name *recording_cache(const struct reader *reader, unsigned id)
@@ -468,12 +491,18 @@ const struct cache_name *recording_cache(const struct reader *reader, unsigned i
 const uint64_t *recording_stack_frames(const struct reader *reader, uint32_t stack, size_t *count,
 				       bool *cut)
 {
-	return read_stacks_frames(reader->stacks, stack, count, cut);
+	return reader->translator ? translator_frames(reader->translator, stack, count, cut) :
+				    read_stacks_frames(reader->stacks, stack, count, cut);
 }
 
 uint32_t recording_nr_stacks(const struct reader *reader)
 {
 	return read_stacks_nr(reader->stacks);
+}
+
+uint64_t recording_unseen(const struct reader *reader)
+{
+	return reader->translator ? translator_unseen(reader->translator) : 0;
 }
 
 uint64_t recording_lost(const struct reader *reader)

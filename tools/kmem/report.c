@@ -114,7 +114,7 @@ static struct json_object *site_json(struct view *view, const struct site *site)
 	struct json_object *object = json_tally(&site->sum);
 	char address[32];
 
-	snprintf(address, sizeof(address), "0x%lx", site->address);
+	snprintf(address, sizeof(address), "0x%lx", recording_address(site->address));
 	json_add_text(object, "address", address);
 	json_object_object_add(object, "frames", json_frames(view, site->address));
 	if (view->model.by_stack)

@@ -31,7 +31,7 @@ static const char *name_of(const struct stack_frame *call, char buf[512])
 	else if (frame->module)
 		snprintf(buf, 512, "%s+0x%lx", frame->module, frame->offset);
 	else
-		snprintf(buf, 512, "0x%lx", call->address);
+		snprintf(buf, 512, "0x%lx", recording_address(call->address));
 	return buf;
 }
 
@@ -213,7 +213,7 @@ struct json_object *report_stacks_json(struct view *view, const struct site *sit
 		const struct frame *frame = &frames[i].frame;
 		char address[32];
 
-		snprintf(address, sizeof(address), "0x%lx", frames[i].address);
+		snprintf(address, sizeof(address), "0x%lx", recording_address(frames[i].address));
 		json_object_object_add(call, "address", json_object_new_string(address));
 		if (frame->function)
 			json_object_object_add(call, "function",

@@ -3,7 +3,7 @@
  * session.c - take what a process does into a recording, from when it was told to trace to the end.
  *
  * The rings are emptied in a loop, as often as they need (rings.c). The maps and the names of caches are read again now and then, and
- * when the program says that it ends. Where call stacks are wanted they are put to their events (depot.c).
+ * when the program says that it ends; the maps also when it asks for that (src/trace/look.c), and a little after it loads a module. Where call stacks are wanted they are put to their events (depot.c).
  *
  * A program that ends, or finds its rings full, waits for this one, and rings its bell (bell.c). The end of one that was
  * started here is told by SIGCHLD, which ends any sleep as well. That is not for certain, so sleeps are short.
@@ -35,6 +35,7 @@
 #define IDLE_US 5000
 #define IDLE_SAMPLES_US 20000 /* of a program that rings the bell before it waits */
 #define MAPS_MS 2000
+#define LOADING_MS 100	  /* that a module takes to come */
 #define CACHE_READS 1000  /* from one look around to the next; a damaged process may name any ids */
 #define LAST_BYTES 65536U /* that need not be packed to see how much they are */
 #define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
@@ -100,30 +101,66 @@ static char *read_text(const char *path)
 	return text;
 }
 
-static void write_maps(struct session *session)
+static void write_maps_of(struct session *session, uint64_t when, const char *maps)
 {
-	char path[64], *maps, *chunk;
-	uint64_t when = __rdtsc();
-	size_t size;
+	size_t size = sizeof(when) + strlen(maps) + 1;
+	char *chunk = xmalloc(size);
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
-	maps = read_text(path);
-	if (!maps || !*maps || (session->maps && !strcmp(maps, session->maps))) {
-		free(maps);
-		return;
-	}
+	memcpy(chunk, &when, sizeof(when));
+	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
+	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
+	free(chunk);
+}
+
+/* These are others than those before. */
+static void take_maps(struct session *session, uint64_t when, char *maps)
+{
+	/* until when it was as before: what was there at both times was there in between */
+	if (session->maps && session->maps_seen)
+		write_maps_of(session, session->maps_seen, session->maps);
+	if (session->unlooked != session->target.state.unlooked)
+		write_maps_of(session, when, "");
+	write_maps_of(session, when, maps);
 	if (session->maps)
 		TARGET_WRITE_FIELD(&session->target, maps, session->target.state.maps + 1);
 	if (session->options->held_in)
 		images_keep(session->target.pid, maps);
 	free(session->maps);
 	session->maps = maps;
-	size = sizeof(when) + strlen(maps) + 1;
-	chunk = xmalloc(size);
-	memcpy(chunk, &when, sizeof(when));
-	memcpy(chunk + sizeof(when), maps, size - sizeof(when));
-	recording_chunk(session->writer, CHUNK_MAPS, chunk, size);
-	free(chunk);
+	session->maps_seen = 0;
+}
+
+/* Look which modules there are, and take that down if it is news. */
+static void see_maps(struct session *session)
+{
+	char path[64], *maps;
+	uint64_t when = __rdtsc(), magic;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
+	maps = read_text(path);
+	/* the memory is that of the program that was opened: if it can be read, it was that one's maps */
+	if (!maps || !*maps ||
+	    target_read(&session->target, session->target.control, &magic, sizeof(magic)) != 0) {
+		free(maps);
+	} else if (session->maps && session->unlooked == session->target.state.unlooked &&
+		   !strcmp(maps, session->maps)) {
+		session->maps_seen = when;
+		free(maps);
+	} else {
+		take_maps(session, when, maps);
+	}
+}
+
+/* The control block is as it was before: what the program has asked for by then is seen. */
+static void write_maps(struct session *session)
+{
+	const struct trace_control *state = &session->target.state;
+
+	see_maps(session);
+	session->unlooked = state->unlooked;
+	if (session->looked != state->want_look)
+		TARGET_WRITE_FIELD(&session->target, looked, state->want_look);
+	session->looked = state->want_look;
 }
 
 struct caches_text {
@@ -345,6 +382,20 @@ static void note_lost(struct session *session)
 	session->lost = lost;
 }
 
+/* Does the program want the maps to be read? Or has it begun to load a module, and had the time to? */
+static bool is_look_due(struct session *session, uint64_t now)
+{
+	const struct trace_control *state = &session->target.state;
+	bool is_time = session->look_at && now >= session->look_at;
+
+	if (is_time)
+		session->look_at = 0;
+	if (session->loading != state->loading && !session->look_at)
+		session->look_at = now + LOADING_MS;
+	session->loading = state->loading;
+	return is_time || state->want_look != session->looked;
+}
+
 static void look_around(struct session *session)
 {
 	uint64_t now = session_now_ms();
@@ -360,6 +411,8 @@ static void look_around(struct session *session)
 		look_at_caches(session);
 		recording_flush(session->writer);
 		note_lost(session);
+	} else if (is_look_due(session, now)) {
+		write_maps(session);
 	}
 }
 
@@ -409,6 +462,7 @@ enum outcome session_collect(struct session *session)
 	unsigned us = BUSY_US;
 
 	while (!*session->interrupted || options->program) {
+		uint32_t looked = session->looked;
 		long taken;
 
 		/* before the rings, too: should the process go in this moment, little is missing */
@@ -427,7 +481,8 @@ enum outcome session_collect(struct session *session)
 			return STOPPED;
 		us = next_sleep(session, us, (uint64_t)taken);
 		/* rung for nothing, by whoever has the library's file: not the next time */
-		session->is_deaf = session->rung && !taken && !session->target.state.ending;
+		session->is_deaf = session->rung && !taken && !session->target.state.ending &&
+				   session->looked == looked;
 		if (us)
 			session_wait(session, us);
 	}
@@ -462,6 +517,8 @@ void session_begin(struct session *session)
 		session->depot = depot_open(&session->target, session->writer, from_start);
 		rings_after_read(session->rings, collect_stacks, session->depot);
 	}
+	session->loading = session->target.state.loading;
+	session->unlooked = from_start ? 0 : session->target.state.unlooked;
 	write_maps(session);
 	look_at_caches(session);
 	session->maps_at = session_now_ms();
@@ -477,6 +534,10 @@ void session_end(struct session *session, enum outcome outcome)
 	/* what comes next may take long: all that is known is in the file by then */
 	recording_flush(session->writer);
 	bell_close(&session->bell);
+	/* what comes next is another program, whether it has the same modules or not */
+	free(session->maps);
+	session->maps = NULL;
+	session->maps_seen = session->look_at = 0;
 	rings_close(session->rings);
 	session->rings = NULL;
 	session->no_depot |= session->depot && !session->target.state.depot &&

@@ -38,6 +38,10 @@ struct session {
 	bool no_depot; /* it had no memory for stacks */
 	char *info;    /* what CHUNK_INFO says of the process; NULL: nothing yet */
 	char *maps, *caches;
+	uint64_t
+		maps_seen; /* when they were the same still, after they were written; 0: not again */
+	uint64_t look_at;  /* a module may have come by then; 0: none is expected */
+	uint32_t looked, unlooked, loading; /* of the control block, as they are known */
 	uint64_t known_caches[NR_CACHES /
 			      64]; /* a bit for each id that was written, or asked for in vain */
 	unsigned cache_reads;	   /* since the last look around */

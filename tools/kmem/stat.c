@@ -95,7 +95,7 @@ static void print_sites(struct options *options, struct site **sites, size_t cou
 		const struct tally *sum = &sites[i]->sum;
 
 		if (options->raw)
-			snprintf(name, sizeof(name), "0x%lx", sites[i]->address);
+			snprintf(name, sizeof(name), "0x%lx", recording_address(sites[i]->address));
 		else
 			symbols_text(view->symbols, sites[i]->address, name, sizeof(name));
 		printf(" %-*.*s | %9.0f/%-5.0f | %9.0f/%-5.0f | %8.0f | %9.0f | %6.3f%%\n", WIDTH,

@@ -12,6 +12,7 @@
 
 #include "hash.h"
 #include "images.h"
+#include "recording.h"
 #include "say.h"
 
 #include <dlfcn.h>
@@ -221,7 +222,7 @@ static size_t look_up(struct symbols *symbols, uint64_t address, struct frame fr
 	GElf_Off offset = 0;
 	GElf_Sym symbol;
 
-	*frame = (struct frame){ .offset = address };
+	*frame = (struct frame){ .offset = recording_address(address) };
 	if (!module)
 		return 1;
 	name = dwfl_module_info(module, NULL, &start, NULL, NULL, NULL, &path, NULL);
@@ -297,7 +298,7 @@ const char *symbols_text(struct symbols *symbols, uint64_t address, char *buf, s
 	else if (frame->module)
 		snprintf(buf, size, "%s+0x%lx", frame->module, frame->offset);
 	else
-		snprintf(buf, size, "0x%lx", address);
+		snprintf(buf, size, "0x%lx", recording_address(address));
 	return buf;
 }
 

@@ -164,17 +164,11 @@ bool view_load(struct view *view)
 
 bool view_open(struct view *view)
 {
-	const char *path = view->path ? view->path : RECORDING_DEFAULT;
-
-	view->reader = recording_open(path);
+	view->reader = recording_open(view->path ? view->path : RECORDING_DEFAULT);
 	if (!view->reader)
 		return false;
-	/* the maps that hold are behind the events */
-	recording_skim(view->reader);
 	open_symbols(view);
-	recording_reader_close(view->reader);
-	view->reader = recording_open(path);
-	return view->reader != NULL;
+	return true;
 }
 
 void view_free(struct view *view)
@@ -264,12 +258,15 @@ const char *view_unknown_frees(const struct view *view, char buf[256])
 void view_notes(const struct view *view)
 {
 	const char *name = view->is_one_of_two ? view->path : "", *colon = *name ? ": " : "";
-	uint64_t lost = recording_lost(view->reader);
+	uint64_t lost = recording_lost(view->reader), unseen = recording_unseen(view->reader);
 
 	if (lost)
 		say("%s%s%lu events were lost while recording: numbers are too small, and what seems live may "
 		    "have been freed",
 		    name, colon, lost);
+	if (unseen)
+		say("%s%s%lu allocations are of modules that came and went faster than was looked: they have addresses, not names",
+		    name, colon, unseen);
 	if (recording_tail_is_missing(view->reader))
 		say("%s%sthe program was killed, called _exit() or replaced itself: its last milliseconds "
 		    "before are not recorded",

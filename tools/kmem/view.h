@@ -35,7 +35,7 @@ extern const struct argp view_json_argp;
 
 /* Read all of it. False: said why. */
 bool view_load(struct view *view);
-/* Find out where its symbols are, and begin anew: events are to be read from view->reader. */
+/* Find out where its symbols are: events are to be read from view->reader. */
 bool view_open(struct view *view);
 void view_free(struct view *view);
 /* Does the filter for functions let this site through? A stack does with any of its calls. */

@@ -1,0 +1,664 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * recording_modules.c - which module was at an address when.
+ *
+ * perf's counterpart is its table of mappings by time, from the events of mmap(2). Here nobody is told of these: `kmem record` looks
+ * at /proc/PID/maps, now and then and whenever the library asks it to, which is before a dlclose(3) takes a module away, and after it
+ * (session.c). Each look is a chunk of maps with its time. All of them are read before anything else, by the headers of chunks, so that
+ * names are known from the start.
+ *
+ * A module is code of a file at a place: where the file's first byte is or would be, its name, and its inode. It may come and go
+ * often, and is the same each time. Modules that overlap form a cluster. In each a module gets the lowest layer where there is room for
+ * it: so where nothing overlaps all are of layer 0, and addresses are left as they are.
+ *
+ * Whose an address X was at a time, between two looks:
+ *
+ *	the one before		the one behind		X is of
+ *	M			M, or nobody		M: it was there, and nobody came after it
+ *	nobody			M			M: it came meanwhile
+ *	M			N			nobody: when one went and the other came is not known
+ *	nobody			nobody			nobody: it was not seen who was there
+ *	there is none		M			M; and the other way round
+ *
+ * An address of nobody in a cluster has a layer of its own, in which nothing is: so it has no name, and is not that of a module that was
+ * there at another time. A look is uncertain when the library asked for one before and was not answered in time: between it and the
+ * one before modules may have come and gone that nobody saw, and only what was there in both of them has a name.
+ *
+ * What is no part of a cluster of several is not looked up at all. In a recording that has an uncertain look, or is of several
+ * programs, all modules are, since others than those that were seen may have been there.
+ *
+ * A module whose file was replaced by another one, which was seen as well, is named " (deleted)", as the system does while it is there:
+ * names are not looked for in the new file.
+ *
+ * Nothing in the file is believed: looks, modules and their text have a largest number. More than that is as if it had not been seen.
+ */
+#include "recording_modules.h"
+
+#include "hash.h"
+#include "recording.h"
+#include "recording_format.h"
+#include "say.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#define MODULES_MAX 32768U
+#define LOOKS_MAX (1U << 20)
+#define HELD_MAX (8UL << 20)   /* modules in all looks */
+#define TEXT_MAX (256UL << 20) /* bytes of all modules */
+#define BUCKETS 4096U
+#define NOBODY UINT32_MAX
+#define LAYER_NOBODY 0xffffU /* more than there are modules */
+
+struct mapped {
+	uint64_t start, end; /* of all its lines */
+	uint64_t base;	     /* where the file's first byte is */
+	char *name;	     /* device, inode, path */
+	char *lines;	     /* as in the maps */
+	uint32_t layer;
+	uint32_t next;	  /* with the same hash, + 1 */
+	uint32_t last;	  /* the look that saw it last */
+	bool is_replaced; /* its file has its name no longer */
+};
+
+struct look {
+	uint64_t when;
+	uint32_t first, nr; /* of `held` */
+	uint32_t crc;	    /* of its text */
+	size_t size;
+	bool is_uncertain;
+};
+
+/* Addresses where it matters when that is. */
+struct cluster {
+	uint64_t start, end;
+	bool is_shared; /* by several modules */
+};
+
+struct modules {
+	struct mapped *module; /* by their start, once all are known */
+	size_t nr, room, text_bytes;
+	uint32_t bucket[BUCKETS]; /* + 1 */
+	uint32_t *held;		  /* numbers of modules, in each look by their start */
+	size_t nr_held, held_room;
+	struct look *look; /* in the order of the file */
+	size_t nr_looks, look_room;
+	uint32_t *image; /* the first look of each */
+	size_t nr_images, image_room;
+	struct cluster *cluster; /* by their start */
+	size_t nr_clusters;
+	bool is_doubtful; /* something was not seen, or left out */
+	char *text;
+};
+
+static void *grow(void *array, size_t count, size_t *room, size_t each)
+{
+	if (count < *room)
+		return array;
+	*room = *room * 2 + 64;
+	return xrealloc(array, *room * each);
+}
+
+/* A line of the maps. */
+struct line {
+	uint64_t start, end, offset;
+	bool is_code;
+	const char *text, *name; /* up to its end */
+	size_t length, name_length;
+};
+
+/* The line at *at, which goes on to the next. False: it is none. */
+static bool parse_line(const char **at, struct line *line)
+{
+	static const char deleted[] = " (deleted)";
+	const size_t tail = sizeof(deleted) - 1;
+	const char *end = strchrnul(*at, '\n');
+	char *next;
+
+	line->text = *at;
+	line->length = (size_t)(end - *at);
+	*at = *end ? end + 1 : end;
+	line->start = strtoull(line->text, &next, 16);
+	if (*next != '-')
+		return false;
+	line->end = strtoull(next + 1, &next, 16);
+	if (end - next < 6 || *next != ' ')
+		return false;
+	line->is_code = next[3] == 'x';
+	line->offset = strtoull(next + 5, &next, 16);
+	if (next >= end || line->start >= line->end || line->end > TRACE_ADDRESS_MASK ||
+	    line->offset > TRACE_ADDRESS_MASK)
+		return false;
+	line->name = next;
+	line->name_length = (size_t)(end - next);
+	/* its file is gone, but it is what it was */
+	if (line->name_length > tail && !memcmp(end - tail, deleted, tail))
+		line->name_length -= tail;
+	return true;
+}
+
+static uint32_t new_module(struct modules *modules, const struct line *first, uint64_t base,
+			   uint32_t *bucket)
+{
+	struct mapped *module;
+
+	if (modules->nr == MODULES_MAX || modules->text_bytes > TEXT_MAX) {
+		modules->is_doubtful = true;
+		return NOBODY;
+	}
+	modules->module = grow(modules->module, modules->nr, &modules->room, sizeof(*module));
+	module = &modules->module[modules->nr];
+	*module = (struct mapped){ .base = base, .next = *bucket };
+	module->name = strndup(first->name, first->name_length);
+	if (!module->name)
+		give_up("no memory");
+	*bucket = (uint32_t)++modules->nr;
+	return *bucket - 1;
+}
+
+/* The number of the module of this line, the first of its file; NOBODY: there are too many. */
+static uint32_t find_module(struct modules *modules, const struct line *first)
+{
+	uint64_t base = first->start - first->offset;
+	uint32_t *bucket = &modules->bucket[(hash_of(base) >> 32) % BUCKETS];
+
+	for (uint32_t at = *bucket; at; at = modules->module[at - 1].next) {
+		const struct mapped *module = &modules->module[at - 1];
+
+		if (module->base == base && strlen(module->name) == first->name_length &&
+		    !memcmp(module->name, first->name, first->name_length))
+			return at - 1;
+	}
+	return new_module(modules, first, base, bucket);
+}
+
+/* It has these lines, one behind the other, from `first` to `last`. Of several looks the one counts that saw most of it. */
+static void see_module(struct modules *modules, const struct line *first, const struct line *last)
+{
+	uint32_t number = find_module(modules, first);
+	struct mapped *module;
+	size_t length = (size_t)(last->text - first->text) + last->length;
+
+	if (number == NOBODY || modules->nr_held == HELD_MAX) {
+		modules->is_doubtful = true;
+		return;
+	}
+	module = &modules->module[number];
+	if (!module->lines || last->end - first->start >= module->end - module->start) {
+		module->start = first->start;
+		module->end = last->end;
+		if (module->lines)
+			modules->text_bytes -= strlen(module->lines);
+		free(module->lines);
+		module->lines = strndup(first->text, length);
+		if (!module->lines)
+			give_up("no memory");
+		modules->text_bytes += length;
+	}
+	modules->held =
+		grow(modules->held, modules->nr_held, &modules->held_room, sizeof(*modules->held));
+	modules->held[modules->nr_held++] = number;
+}
+
+/* Lines that follow each other are of one module if they are of one file, and go up in it. */
+static bool go_together(const struct line *a, const struct line *b)
+{
+	return a->name_length == b->name_length && !memcmp(a->name, b->name, a->name_length) &&
+	       a->end <= b->start && a->offset <= b->offset;
+}
+
+static void see_text(struct modules *modules, const char *text)
+{
+	struct line first = { 0 }, last = { 0 }, line;
+	bool is_code = false;
+
+	while (*text) {
+		if (!parse_line(&text, &line))
+			continue;
+		if (first.text && go_together(&last, &line)) {
+			last = line;
+			is_code |= line.is_code;
+			continue;
+		}
+		if (is_code)
+			see_module(modules, &first, &last);
+		first = last = line;
+		is_code = line.is_code;
+	}
+	if (is_code)
+		see_module(modules, &first, &last);
+}
+
+/* The same text again is the same modules. */
+static const struct look *find_look(const struct modules *modules, uint32_t crc, size_t size)
+{
+	const size_t back = modules->nr_looks < 64 ? modules->nr_looks : 64;
+
+	for (size_t i = 1; i <= back; i++) {
+		const struct look *look = &modules->look[modules->nr_looks - i];
+
+		if (look->crc == crc && look->size == size)
+			return look;
+	}
+	return NULL;
+}
+
+/* A chunk of maps: when, and the text. None: what came and went before the next one is not certain. */
+static void add_look(struct modules *modules, const char *data, size_t size, bool *is_uncertain)
+{
+	uint64_t when;
+	uint32_t crc =
+		(uint32_t)crc32(0, (const Bytef *)data + sizeof(when), (uInt)(size - sizeof(when)));
+	const struct look *same = find_look(modules, crc, size);
+	struct look look = { .crc = crc, .size = size, .is_uncertain = *is_uncertain };
+
+	memcpy(&look.when, data, sizeof(when));
+	*is_uncertain = !data[sizeof(when)];
+	modules->is_doubtful |= *is_uncertain;
+	if (*is_uncertain)
+		return;
+	if (modules->nr_looks == LOOKS_MAX) {
+		modules->is_doubtful = true;
+		return;
+	}
+	look.first = same ? same->first : (uint32_t)modules->nr_held;
+	if (!same)
+		see_text(modules, data + sizeof(when));
+	look.nr = same ? same->nr : (uint32_t)modules->nr_held - look.first;
+	for (uint32_t i = 0; i < look.nr; i++)
+		modules->module[modules->held[look.first + i]].last = (uint32_t)modules->nr_looks;
+	/* in the order of the file, so also if the counter was set back */
+	if (modules->nr_looks > modules->image[modules->nr_images - 1] &&
+	    look.when < modules->look[modules->nr_looks - 1].when)
+		look.when = modules->look[modules->nr_looks - 1].when;
+	modules->look =
+		grow(modules->look, modules->nr_looks, &modules->look_room, sizeof(*modules->look));
+	modules->look[modules->nr_looks++] = look;
+}
+
+static void add_image(struct modules *modules)
+{
+	modules->image = grow(modules->image, modules->nr_images, &modules->image_room,
+			      sizeof(*modules->image));
+	modules->image[modules->nr_images++] = (uint32_t)modules->nr_looks;
+	modules->is_doubtful |= modules->nr_images > 1;
+}
+
+/* What is in a chunk, with a 0 behind it; NULL: it is damaged. */
+static char *read_payload(int fd, off_t at, const struct chunk_header *header)
+{
+	char *packed = xmalloc(header->bytes + 1UL), *data = NULL;
+
+	if (pread(fd, packed, header->bytes, at) == (ssize_t)header->bytes &&
+	    crc32(0, (const Bytef *)packed, header->bytes) == header->crc) {
+		data = xmalloc(header->unpacked + 1UL);
+		data[header->unpacked] = 0;
+		/* an error is a number that is no size either */
+		if (ZSTD_decompress(data, header->unpacked, packed, header->bytes) !=
+		    header->unpacked) {
+			free(data);
+			data = NULL;
+		}
+	}
+	free(packed);
+	return data;
+}
+
+static void read_chunks(struct modules *modules, int fd)
+{
+	struct chunk_header header;
+	off_t at = sizeof(struct file_header);
+	bool is_uncertain = false;
+
+	add_image(modules);
+	while (pread(fd, &header, sizeof(header), at) == sizeof(header) &&
+	       header.magic == CHUNK_MAGIC && header.header_crc == chunk_header_crc(&header) &&
+	       header.bytes <= CHUNK_BYTES_MAX) {
+		at += (off_t)sizeof(header);
+		if (header.kind == CHUNK_IMAGE && modules->nr_images < LOOKS_MAX)
+			add_image(modules);
+		if (header.kind == CHUNK_MAPS && header.unpacked > sizeof(uint64_t) &&
+		    header.unpacked <= CHUNK_BYTES_MAX) {
+			char *data = read_payload(fd, at, &header);
+
+			if (data)
+				add_look(modules, data, header.unpacked, &is_uncertain);
+			else /* a look that is not known any more */
+				is_uncertain = modules->is_doubtful = true;
+			free(data);
+		}
+		at += header.bytes;
+	}
+}
+
+static int compare_modules(const void *a, const void *b, void *arg)
+{
+	const struct mapped *module = arg;
+	uint64_t x = module[*(const uint32_t *)a].start, y = module[*(const uint32_t *)b].start;
+
+	return x < y ? -1 : x > y;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* By their start, and so in each look: a number is less where the start is. */
+static void sort_modules(struct modules *modules)
+{
+	struct mapped *sorted = xmalloc(modules->nr * sizeof(*sorted) + 1);
+	uint32_t *order = xmalloc(modules->nr * sizeof(*order) * 2 + 1);
+	uint32_t *place = order + modules->nr, end = 0;
+
+	for (uint32_t i = 0; i < modules->nr; i++)
+		order[i] = i;
+	qsort_r(order, modules->nr, sizeof(*order), compare_modules, modules->module);
+	for (uint32_t i = 0; i < modules->nr; i++) {
+		sorted[i] = modules->module[order[i]];
+		place[order[i]] = i;
+	}
+	free(modules->module);
+	modules->module = sorted;
+	for (size_t i = 0; i < modules->nr_held; i++)
+		modules->held[i] = place[modules->held[i]];
+	free(order);
+	for (size_t i = 0; i < modules->nr_looks; i++) {
+		const struct look *look = &modules->look[i];
+
+		/* those that have the text of another one have its list */
+		if (look->first < end || !look->nr)
+			continue;
+		qsort(modules->held + look->first, look->nr, sizeof(*modules->held),
+		      compare_numbers);
+		end = look->first + look->nr;
+	}
+}
+
+/* A cluster of modules [from, to). Its modules get their layers: by their start, so the first one with room is the lowest. */
+static void add_cluster(struct modules *modules, size_t from, size_t to, uint64_t end)
+{
+	uint64_t *ends = xcalloc(to - from, sizeof(*ends));
+	bool is_shared = to - from > 1;
+
+	for (size_t i = from; i < to; i++) {
+		struct mapped *module = &modules->module[i];
+
+		while (ends[module->layer] > module->start)
+			module->layer++;
+		ends[module->layer] = module->end;
+	}
+	free(ends);
+	if (is_shared || modules->is_doubtful)
+		modules->cluster[modules->nr_clusters++] =
+			(struct cluster){ modules->module[from].start, end, is_shared };
+}
+
+static void find_clusters(struct modules *modules)
+{
+	size_t to;
+
+	modules->cluster = xmalloc(modules->nr * sizeof(*modules->cluster) + 1);
+	for (size_t from = 0; from < modules->nr; from = to) {
+		uint64_t end = modules->module[from].end;
+
+		for (to = from + 1; to < modules->nr && modules->module[to].start < end; to++)
+			if (modules->module[to].end > end)
+				end = modules->module[to].end;
+		add_cluster(modules, from, to, end);
+	}
+}
+
+/* Behind the device and the inode. */
+static const char *path_of(const struct mapped *module)
+{
+	return strchrnul(module->name, '/');
+}
+
+/* By path; of one path, by when they were seen last. */
+static int compare_paths(const void *a, const void *b)
+{
+	const struct mapped *x = *(struct mapped *const *)a, *y = *(struct mapped *const *)b;
+	int order = strcmp(path_of(x), path_of(y));
+
+	return order ? order : x->last < y->last ? -1 : x->last > y->last;
+}
+
+static void find_replaced(struct modules *modules)
+{
+	struct mapped **list = xmalloc(modules->nr * sizeof(void *) + 1), *newest = NULL;
+
+	for (size_t i = 0; i < modules->nr; i++)
+		list[i] = &modules->module[i];
+	qsort(list, modules->nr, sizeof(void *), compare_paths);
+	for (size_t i = modules->nr; i-- > 0;) {
+		if (!newest || strcmp(path_of(newest), path_of(list[i])) != 0)
+			newest = list[i];
+		list[i]->is_replaced = *path_of(newest) && strcmp(newest->name, list[i]->name) != 0;
+	}
+	free(list);
+}
+
+static uint64_t on_layer(uint64_t address, uint32_t layer)
+{
+	return address | (uint64_t)layer << TRACE_ADDRESS_BITS;
+}
+
+/*
+ * A line of a module as it is in its layer. Its inode is a number of its own: lines of one file that follow each other are one module for
+ * who reads them, and these may be of several, at one place and at another.
+ */
+static void write_line(FILE *out, const struct mapped *module, size_t number,
+		       const struct line *line)
+{
+	const char *rights = memchr(line->text, ' ', line->length);
+	const char *end = line->text + line->length;
+	const char *path = memchr(line->name, '/', line->name_length);
+	int device = 0;
+
+	fprintf(out, "%lx-%lx", on_layer(line->start, module->layer),
+		on_layer(line->end, module->layer));
+	if (!path) {
+		fprintf(out, "%.*s\n", (int)(end - rights), rights);
+		return;
+	}
+	if (module->is_replaced)
+		end = line->name + line->name_length;
+	/* " device inode path" */
+	while (line->name[device] == ' ')
+		device++;
+	device += (int)strcspn(line->name + device, " /\n");
+	fprintf(out, "%.*s%.*s %zu %.*s%s\n", (int)(line->name - rights), rights, device,
+		line->name, number + 1, (int)(end - path), path,
+		module->is_replaced ? " (deleted)" : "");
+}
+
+static void write_text(struct modules *modules)
+{
+	size_t size;
+	FILE *out = open_memstream(&modules->text, &size);
+
+	if (!out)
+		give_up("no memory");
+	for (size_t i = 0; i < modules->nr; i++) {
+		const char *text = modules->module[i].lines;
+		struct line line;
+
+		while (*text)
+			if (parse_line(&text, &line))
+				write_line(out, &modules->module[i], i, &line);
+	}
+	if (fclose(out) != 0)
+		give_up("no memory");
+}
+
+struct modules *modules_read(int fd)
+{
+	struct modules *modules = xcalloc(1, sizeof(*modules));
+
+	read_chunks(modules, fd);
+	for (size_t i = 0; i < modules->nr_images; i++)
+		modules->is_doubtful |=
+			modules->nr_looks > 0 &&
+			(i + 1 < modules->nr_images ? modules->image[i + 1] : modules->nr_looks) ==
+				modules->image[i];
+	sort_modules(modules);
+	find_clusters(modules);
+	find_replaced(modules);
+	if (modules->nr)
+		write_text(modules);
+	return modules;
+}
+
+void modules_free(struct modules *modules)
+{
+	if (!modules)
+		return;
+	for (size_t i = 0; i < modules->nr; i++) {
+		free(modules->module[i].name);
+		free(modules->module[i].lines);
+	}
+	free(modules->module);
+	free(modules->held);
+	free(modules->look);
+	free(modules->image);
+	free(modules->cluster);
+	free(modules->text);
+	free(modules);
+}
+
+const char *modules_text(const struct modules *modules)
+{
+	return modules->text;
+}
+
+bool modules_differ(const struct modules *modules)
+{
+	return modules->nr_clusters > 0;
+}
+
+/* The looks of a program. */
+static void looks_of(const struct modules *modules, unsigned image, size_t *from, size_t *to)
+{
+	size_t at = image < modules->nr_images ? image : modules->nr_images - 1;
+
+	*from = modules->image[at];
+	*to = at + 1 < modules->nr_images ? modules->image[at + 1] : modules->nr_looks;
+}
+
+uint32_t modules_epoch(const struct modules *modules, unsigned image, uint64_t when, uint64_t *from,
+		       uint64_t *to)
+{
+	size_t first, end, low, high;
+
+	looks_of(modules, image, &first, &end);
+	for (low = first, high = end; low < high;) {
+		size_t middle = low + (high - low) / 2;
+
+		if (modules->look[middle].when <= when)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*from = low > first ? modules->look[low - 1].when : 0;
+	*to = low < end ? modules->look[low].when : UINT64_MAX;
+	/* one more than there are looks, in each image */
+	return (uint32_t)(low + (image < modules->nr_images ? image : modules->nr_images - 1));
+}
+
+static const struct cluster *cluster_of(const struct modules *modules, uint64_t address)
+{
+	size_t low = 0, high = modules->nr_clusters;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (modules->cluster[middle].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && address < modules->cluster[low - 1].end ? &modules->cluster[low - 1] : NULL;
+}
+
+bool modules_is_nobodys(uint64_t address)
+{
+	return address >> TRACE_ADDRESS_BITS == LAYER_NOBODY;
+}
+
+bool modules_is_contested(const struct modules *modules, uint64_t address)
+{
+	return cluster_of(modules, address - 1) != NULL;
+}
+
+/* Who had the address in a look, by number; NOBODY. */
+static uint32_t holder_in(const struct modules *modules, const struct look *look, uint64_t address)
+{
+	const uint32_t *held = modules->held + look->first;
+	size_t low = 0, high = look->nr;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (modules->module[held[middle]].start <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && address < modules->module[held[low - 1]].end ? held[low - 1] : NOBODY;
+}
+
+/* See the table above. */
+static uint32_t holder_between(const struct modules *modules, const struct look *before,
+			       const struct look *behind, uint64_t address, bool is_shared)
+{
+	uint32_t old = before ? holder_in(modules, before, address) : NOBODY;
+	uint32_t new = behind ? holder_in(modules, behind, address) : NOBODY;
+
+	if (!behind || old == new)
+		return old;
+	if (behind->is_uncertain && (before || is_shared))
+		return NOBODY;
+	if (!before || old == NOBODY)
+		return new;
+	return new == NOBODY ? old : NOBODY;
+}
+
+/* Which program an epoch is of: the last one that begins at or before it. */
+static size_t image_of(const struct modules *modules, uint32_t epoch)
+{
+	size_t low = 0, high = modules->nr_images;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (modules->image[middle] + middle <= epoch)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low - 1;
+}
+
+uint64_t modules_address(const struct modules *modules, uint32_t epoch, uint64_t address)
+{
+	const struct cluster *cluster = cluster_of(modules, address - 1);
+	size_t image, first, end, at;
+	uint32_t holder;
+
+	if (!cluster)
+		return address;
+	image = image_of(modules, epoch);
+	looks_of(modules, (unsigned)image, &first, &end);
+	at = epoch - image;
+	holder = holder_between(modules, at > first ? &modules->look[at - 1] : NULL,
+				at < end ? &modules->look[at] : NULL, address - 1,
+				cluster->is_shared);
+	return on_layer(address, holder == NOBODY ? LAYER_NOBODY : modules->module[holder].layer);
+}
