@@ -31,11 +31,11 @@
 
 #define CALIBRATE_US 500 /* at least: good to one part in 10,000 */
 #define READINGS 5
+#define LOADING_MS 100 /* that a module takes to come */
 #define BUSY_US 1000
 #define IDLE_US 5000
 #define IDLE_SAMPLES_US 20000 /* of a program that rings the bell before it waits */
 #define MAPS_MS 2000
-#define LOADING_MS 100	  /* that a module takes to come */
 #define CACHE_READS 1000  /* from one look around to the next; a damaged process may name any ids */
 #define LAST_BYTES 65536U /* that need not be packed to see how much they are */
 #define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
