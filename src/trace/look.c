@@ -18,10 +18,11 @@
  * waits as well, and holds no lock that the reader wants. No locks; may sleep.
  */
 #include "lib/port.h"
+#include "os/os.h"
 #include "trace/trace.h"
 
-#define STEP_US 50U
-#define STEPS 40U /* or it is not quick: from then on in milliseconds */
+#define STEP_US 50U  /* the reader was woken, and is quick */
+#define QUICK_MS 10U /* or is not: from then on in milliseconds */
 
 /* The reader's beat + 1 when it did not answer; 0: it always did. */
 static uint64_t beat_in_vain;
@@ -34,6 +35,13 @@ static uint64_t beat_now(void)
 /* How often loads are held, and by this thread. */
 static uint32_t held;
 static _Thread_local uint32_t held_here initial_exec;
+
+void trace_pause(uint64_t waited_ms)
+{
+	_Atomic uint32_t word = 0;
+
+	port_futex_wait_us(&word, 0, waited_ms < QUICK_MS ? STEP_US : 1000);
+}
 
 static bool is_answered(uint32_t look)
 {
@@ -51,17 +59,14 @@ static bool reader_answers(void)
 static bool wait_for_answer(uint32_t look)
 {
 	const uint32_t *bell = (const uint32_t *)trace_control.bell;
-	_Atomic uint32_t word = 0;
-	unsigned step = STEP_US;
+	uint64_t start = os_clock_ms(), waited = 0;
 
-	for (unsigned us = 0; us < TRACE_LOOK_MS * 1000; us += step) {
+	for (; waited < TRACE_LOOK_MS; waited = os_clock_ms() - start) {
 		/* again and again: it may just not have slept yet */
 		port_futex_wake_others(bell);
-		port_futex_wait_us(&word, 0, step);
+		trace_pause(waited);
 		if (is_answered(look) || !reader_answers())
 			return true;
-		if (us >= STEPS * STEP_US)
-			step = 1000;
 	}
 	return is_answered(look);
 }
@@ -97,13 +102,14 @@ void trace_release_loads(void)
 
 void trace_wait_to_load(void)
 {
-	_Atomic uint32_t word = 0;
+	uint64_t start, waited = 0;
 
-	for (unsigned us = 0; us < TRACE_LOOK_MS * 1000; us += STEP_US) {
-		if (likely(!__atomic_load_n(&held, __ATOMIC_ACQUIRE)) || held_here ||
-		    trace_mode() == TRACE_OFF)
+	if (likely(!__atomic_load_n(&held, __ATOMIC_ACQUIRE)) || held_here)
+		return;
+	for (start = os_clock_ms(); waited < TRACE_LOOK_MS; waited = os_clock_ms() - start) {
+		if (!__atomic_load_n(&held, __ATOMIC_ACQUIRE) || trace_mode() == TRACE_OFF)
 			return;
-		port_futex_wait_us(&word, 0, STEP_US);
+		trace_pause(waited);
 	}
 }
 

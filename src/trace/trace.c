@@ -46,8 +46,6 @@
 #define TRIES 100
 #define LOCKED_SPINS 1000
 #define BUSY_WAIT_MS 1
-#define END_STEP_US 100U /* the reader was woken, and is quick */
-#define END_QUICK_MS 10U /* or is not: from then on in milliseconds */
 #define LOOK_EVERY 64U
 #define LOOK_EVERY_SAMPLE 8U
 #define RING_EVENTS_MIN 128UL
@@ -458,7 +456,6 @@ static uint64_t nr_left(void)
 void trace_end(void)
 {
 	uint64_t left = UINT64_MAX, start = os_clock_ms(), progress = start, now = start;
-	_Atomic uint32_t word = 0;
 
 	if (trace_mode() == TRACE_OFF)
 		return;
@@ -473,6 +470,6 @@ void trace_end(void)
 			return;
 		if (left < before)
 			progress = now;
-		port_futex_wait_us(&word, 0, now - start < END_QUICK_MS ? END_STEP_US : 1000);
+		trace_pause(now - start);
 	}
 }

@@ -82,6 +82,8 @@ static inline bool trace_wants_stacks(void)
  * was not looked at before is cut at the end of its page.
  */
 uint32_t trace_stack(const void *call_site, uintptr_t sp, gfp_t gfp);
+/* Wait a little for the reader, having waited for so long. A signal ends it early: who waits goes by the clock. */
+void trace_pause(uint64_t waited_ms);
 /* Have the reader look at which modules there are, and wait for that, but not for long. False: nobody has looked. May sleep. */
 bool trace_look(void);
 /* From the first to the second of these no other thread loads a module: it waits in the third, but not for long. */

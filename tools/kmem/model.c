@@ -180,6 +180,7 @@ static bool take_hasty(struct model *model, const struct event *event, uint64_t 
 	return true;
 }
 
+/* By an event of that time and CPU. */
 static void end_live(struct model *model, struct reader *reader, const struct event *event,
 		     struct live *live)
 {
@@ -268,10 +269,8 @@ static void take_alloc(struct model *model, struct reader *reader, const struct 
 	live_reserve(&model->live);
 	live = live_find(&model->live, event->ptr);
 	if (live->ptr) {
-		struct event lost = *event;
-
-		lost.type = TRACE_KFREE;
-		end_live(model, reader, &lost, live);
+		/* its free was lost, or comes yet */
+		end_live(model, reader, event, live);
 		note_hasty(model, event, ns);
 		live = live_find(&model->live, event->ptr);
 	}

@@ -23,7 +23,6 @@
 #define LOOKS_MAX (1U << 20)
 #define HELD_MAX (8UL << 20)   /* modules in all looks */
 #define TEXT_MAX (256UL << 20) /* bytes of all modules */
-#define NOBODY UINT32_MAX
 
 static void *grow(void *array, size_t count, size_t *room, size_t each)
 {

@@ -40,7 +40,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOBODY UINT32_MAX
 #define LAYER_NOBODY 0xffffU /* a layer for each module, and one more */
 
 static int compare_modules(const void *a, const void *b, void *arg)

@@ -8,6 +8,7 @@
 
 #define MODULES_MAX 32768U
 #define BUCKETS 4096U
+#define NOBODY UINT32_MAX /* in place of a module's number */
 
 struct mapped {
 	uint64_t start, end; /* of all its lines */

@@ -64,7 +64,6 @@ struct rings {
 	uint64_t *next;	   /* see merge(): times of those that take part, */
 	size_t *next_ring; /* and which they are */
 	size_t nr_next, next_room;
-	uint32_t gfp[TRACE_GFPS];
 	void (*after_read)(void *arg); /* NULL: nobody wants to know */
 	void *after_read_arg;
 };
@@ -294,7 +293,7 @@ bool rings_decode(struct rings *rings, const struct raw_event *raw, struct event
 	event->when = words[0];
 	event->ptr = raw_ptr(raw);
 	event->type = (uint8_t)(words[1] >> TRACE_ADDRESS_BITS);
-	event->gfp = rings->gfp[(words[1] >> (TRACE_ADDRESS_BITS + 8)) % TRACE_GFPS];
+	event->gfp = rings->target->state.gfp[(words[1] >> (TRACE_ADDRESS_BITS + 8)) % TRACE_GFPS];
 	event->site = words[2] & TRACE_ADDRESS_MASK;
 	event->cache = (uint16_t)(words[2] >> TRACE_ADDRESS_BITS);
 	event->req = words[3] & TRACE_REQ_MASK;
@@ -433,21 +432,12 @@ static uint64_t certain_until(const struct rings *rings, uint64_t until)
 	return until;
 }
 
-/* What the target said last. */
-static void copy_gfp(struct rings *rings)
-{
-	memcpy(rings->gfp, rings->target->state.gfp, sizeof(rings->gfp));
-}
-
 static long collect(struct rings *rings, uint64_t until, rings_take *take, void *arg)
 {
 	long taken = take_rings(rings);
 
-	/* should it be gone before it can be asked again */
-	copy_gfp(rings);
-	/* after the events: their codes are in the table by now */
-	if (target_refresh(rings->target) == 0)
-		copy_gfp(rings);
+	/* after the events: the codes of their gfp are in the table by now; if it is gone, what was read before them has to do */
+	target_refresh(rings->target);
 	if (rings->after_read)
 		rings->after_read(rings->after_read_arg);
 	merge(rings, taken < 0 ? UINT64_MAX : certain_until(rings, until), take, arg);
