@@ -42,12 +42,12 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 static bool streams_locked; /* [all locks] by the thread that forks */
 
 /* False: one of our locks can't be had. Nothing is held then. */
-static bool try_prepare(bool streams)
+static bool try_prepare(bool streams, unsigned ms)
 {
 	if (streams)
 		_IO_list_lock();
 	kmalloc_start_fork_prepare();
-	if (lock_fork_try())
+	if (lock_fork_try(ms))
 		return true;
 	kmalloc_start_fork_done();
 	if (streams)
@@ -60,10 +60,13 @@ static void fork_prepare(void)
 	/* where it does not lock them itself it does not reset them either */
 	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
 	_Atomic uint32_t word = 0;
+	unsigned ms = LOCK_FORK_TRY_MS;
 
 	/* who has one of ours may be waiting for the streams: let it have them */
-	while (!try_prepare(streams))
+	while (!try_prepare(streams, ms)) {
 		port_futex_wait_ms(&word, 0, 1);
+		ms = ms < LOCK_FORK_WAIT_MS ? 2 * ms : ms;
+	}
 	streams_locked = streams;
 }
 

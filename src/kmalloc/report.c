@@ -18,6 +18,7 @@
 #include "kmalloc/caller.h"
 #include "kmalloc/context.h"
 #include "lib/fmt.h"
+#include "lib/port.h"
 #include "os/os.h"
 
 #include <stdatomic.h>
@@ -96,7 +97,7 @@ static void print_fault(char *text, const void *caller)
 /* May one more be printed now? */
 static bool within_rate(void)
 {
-	uint64_t now = os_clock_ms();
+	uint64_t now = port_clock_ms();
 	uint64_t start = atomic_load_explicit(&interval_start, memory_order_relaxed);
 
 	if (now - start >= INTERVAL_MS &&

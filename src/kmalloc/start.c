@@ -73,8 +73,9 @@
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;
-static void *start_owner;  /* thread pointer of who made it RUNNING; NULL: nobody */
-static bool start_forking; /* and did so to fork */
+static void *start_owner; /* thread pointer of who made it RUNNING; NULL: nobody */
+/* And did so to fork: forks of it, each in a handler that interrupted the one before. */
+static unsigned start_forking;
 static uint32_t start_before_fork;
 
 static size_t round_up_pow2(size_t n)
@@ -232,6 +233,10 @@ void kmalloc_start_fork_prepare(void)
 	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
 	unsigned waited = 0;
 
+	if (state == START_RUNNING && start_is_mine() && start_forking) {
+		start_forking++;
+		return;
+	}
 	while (state != START_DONE && !start_is_mine()) {
 		if (state == START_RUNNING) {
 			if (nested && waited++ == LOCK_FORK_WAIT_MS)
@@ -245,7 +250,7 @@ void kmalloc_start_fork_prepare(void)
 		barrier();
 		if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
 			start_before_fork = state;
-			start_forking = true;
+			start_forking = 1;
 			__atomic_store_n(&start_owner, __builtin_thread_pointer(),
 					 __ATOMIC_RELAXED);
 		}
@@ -260,8 +265,8 @@ void kmalloc_start_fork_done(void)
 		return;
 	lock_depth++;
 	barrier();
-	start_forking = false;
-	end_running(start_before_fork);
+	if (!--start_forking)
+		end_running(start_before_fork);
 	barrier();
 	lock_depth--;
 }

@@ -6,14 +6,21 @@
  * instructions, but for those that map memory), then marks the word LOCK_WAITED and
  * sleeps in futex. A woken waiter takes the lock as LOCK_WAITED, since it can't know
  * whether others sleep: one wake-up too many at worst, never one too few. One that met a
- * quiet holder, who will wake nobody, never sleeps longer than QUIET_WAIT_MS again.
+ * quiet holder, who will wake nobody, never sleeps longer than BOUNDED_WAIT_MS again.
+ *
+ * Who waits until a time only (fork) is a waiter like the others: a release may have woken it in
+ * another's place, and the others may count on it as the one that sleeps for a bounded time. So when it goes
+ * it turns LOCK_WAITED into LOCK_QUIET, then wakes all: each looks at the word again, and finds the lock
+ * free, or a word that tells it to sleep for a bounded time. Under a holder that is not quiet that costs
+ * a look a millisecond, and is as safe.
  *
  * fork from a handler that interrupted the allocator: this thread may hold
  * locks that it can't take again. Those are left to the interrupted code, which
- * goes on in parent and child alike; of the others each is tried for a second. A
+ * goes on in parent and child alike; for all the others together it waits for a second. A
  * lock that stays busy is given up: its holder waits for one of ours, which happens
  * where it asks for metadata, before it changes anything. The child resets every
- * lock that is not the interrupted code's.
+ * lock that is not the interrupted code's. That code may be a fork that was taking the locks:
+ * forks of a thread have levels, and each releases its own.
  */
 #include "lib/lock.h"
 
@@ -22,14 +29,15 @@
 
 #define SPIN_LIMIT 100
 #define TRY_SPIN_LIMIT 32
-#define QUIET_WAIT_MS 1
+#define BOUNDED_WAIT_MS 1
 
 _Thread_local int lock_depth initial_exec;
 
 static struct lock
 	*all_locks; /* by rank; only ever grows: at start-up, later under the first lock of all */
 static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
-static _Thread_local int fork_taken initial_exec;
+/* Forks of this thread that hold locks, or take them. */
+static _Thread_local uint8_t fork_level initial_exec;
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
@@ -37,7 +45,7 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 
 	atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	lock->rank = (uint8_t)rank;
-	lock->forked = false;
+	lock->forked = 0;
 	lock->owner = NULL;
 	for (unsigned below = rank; below; below--) {
 		if (last_of_rank[below]) {
@@ -85,7 +93,7 @@ cold_path void lock_acquire_slow(struct lock *lock)
 			return;
 		bounded |= found == LOCK_QUIET;
 		if (bounded)
-			port_futex_wait_ms(&lock->word, LOCK_WAITED, QUIET_WAIT_MS);
+			port_futex_wait_ms(&lock->word, LOCK_WAITED, BOUNDED_WAIT_MS);
 		else
 			port_futex_wait(&lock->word, LOCK_WAITED);
 	}
@@ -112,19 +120,32 @@ bool lock_get(struct lock *lock, gfp_t gfp)
 	return false;
 }
 
-/* Its holder may be preempted, or forking itself: sleep, so that it gets to run. */
-static bool lock_try_for_long(struct lock *lock, int *ms)
+/* False: not by then. Not counted as held while others' locks are, so any order is right. */
+static bool acquire_until(struct lock *lock, uint64_t end)
 {
-	while (!lock_try(lock)) {
-		uint32_t word;
+	uint32_t expected = LOCK_FREE;
+	bool taken;
 
-		if (--*ms < 0)
-			return false;
-		word = atomic_load_explicit(&lock->word, memory_order_relaxed);
-		if (word)
-			port_futex_wait_ms(&lock->word, word, 1);
+	lock_depth++;
+	barrier();
+	taken = atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD) || spin_for(lock);
+	while (!taken) {
+		taken = atomic_exchange_explicit(&lock->word, LOCK_WAITED, memory_order_acquire) ==
+			LOCK_FREE;
+		if (taken || port_clock_ms() >= end)
+			break;
+		port_futex_wait_ms(&lock->word, LOCK_WAITED, BOUNDED_WAIT_MS);
 	}
-	return true;
+	if (taken) {
+		lock_taken(lock, false);
+		return true;
+	}
+	expected = LOCK_WAITED;
+	atomic_compare_exchange_strong(&lock->word, &expected, LOCK_QUIET);
+	port_futex_wake(&lock->word, INT32_MAX);
+	barrier();
+	lock_depth--;
+	return false;
 }
 
 /* Every rank in turn, so the order holds. */
@@ -139,34 +160,30 @@ static void fork_acquire(struct lock *lock)
 	lock_taken(lock, false);
 }
 
-static void fork_taken_one(struct lock *lock)
-{
-	lock->forked = true;
-	fork_taken++;
-}
-
 void lock_fork_prepare(void)
 {
 	if (lock_in_atomic()) {
-		lock_fork_try();
+		lock_fork_try(0);
 		return;
 	}
+	fork_level++;
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		fork_acquire(lock);
-		fork_taken_one(lock);
+		lock->forked = fork_level;
 	}
 }
 
-bool lock_fork_try(void)
+bool lock_fork_try(unsigned ms)
 {
 	bool nested = lock_in_atomic();
-	int ms = nested ? LOCK_FORK_WAIT_MS : LOCK_FORK_TRY_MS; /* for all of them */
+	uint64_t end = port_clock_ms() + (nested ? LOCK_FORK_WAIT_MS : ms);
 
+	fork_level++;
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		if (nested && lock_is_mine(lock))
 			continue;
-		if (lock_try_for_long(lock, &ms)) {
-			fork_taken_one(lock);
+		if (acquire_until(lock, end)) {
+			lock->forked = fork_level;
 		} else if (!nested) {
 			lock_fork_parent();
 			return false;
@@ -175,34 +192,44 @@ bool lock_fork_try(void)
 	return true;
 }
 
+static bool taken_by_this_fork(const struct lock *lock)
+{
+	return lock_is_mine(lock) && lock->forked == fork_level;
+}
+
 void lock_fork_parent(void)
 {
 	/* in list order too: nobody can wait for two of them */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!lock_is_mine(lock) || !lock->forked)
+		if (!taken_by_this_fork(lock))
 			continue;
-		lock->forked = false;
-		fork_taken--;
+		lock->forked = 0;
 		lock_release(lock);
 	}
+	fork_level--;
 }
 
 void lock_fork_child(void)
 {
+	int taken = 0;
+
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		bool mine = lock_is_mine(lock);
+
 		/* those of the interrupted code stay its own; all others' holders are not here */
-		if (lock_is_mine(lock) && !lock->forked)
+		if (mine && lock->forked != fork_level)
 			continue;
 #ifdef DEBUG_CHECKS
-		if (lock_is_mine(lock))
+		if (mine)
 			lock_note_held(lock, -1);
 #endif
-		lock->forked = false;
+		taken += mine;
+		lock->forked = 0;
 		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	}
-	lock_depth -= fork_taken;
-	fork_taken = 0;
+	lock_depth -= taken;
+	fork_level--;
 }
 
 #ifdef DEBUG_CHECKS

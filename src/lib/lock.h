@@ -28,7 +28,8 @@
  * and the word is LOCK_WAITED (it will wake one); or a waiter is awake, or will wake by its bound
  * (it turns the word to LOCK_WAITED again, or takes the lock so). For the only step that
  * drops a wake-up is a quiet release of LOCK_WAITED, and under a quiet holder only a waiter that
- * found LOCK_QUIET wrote that word: it sleeps with a bound, and it is not gone.
+ * found LOCK_QUIET wrote that word: it sleeps with a bound, and it is not gone; or it is, and told all before (lock.c).
+ * tests/check/lock_protocol.py goes through every order of these steps.
  *
  * LOCK ORDER: a thread that holds a lock may wait only for one of a higher
  * rank. Debug builds (-Ddebug_checks=true) check it at each acquisition; a try
@@ -39,6 +40,7 @@
  * of them, so no other thread is inside any; the parent releases them, the
  * child resets them (the sleepers are not in the child). A lock that is made after the
  * start (a cache's) joins the list under slab_mutex, the first of all, which fork holds.
+ * lock_fork_parent() or lock_fork_child() follows each that succeeded, and a handler's before the fork's that it interrupted.
  */
 #ifndef LIB_LOCK_H
 #define LIB_LOCK_H
@@ -62,16 +64,16 @@ enum lock_rank {
 };
 
 #define LOCK_FORK_WAIT_MS 1000 /* so long does a fork in a handler wait for other threads */
-#define LOCK_FORK_TRY_MS 50    /* and any, before it tries again */
+#define LOCK_FORK_TRY_MS 50    /* and any at first, before it tries again, for longer */
 
 enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
 
 struct lock {
 	_Atomic uint32_t word;
 	uint8_t rank;
-	bool quiet;	   /* the holder wakes nobody; written and read by the holder */
-	bool forked;	   /* taken by the fork in progress; guarded by the lock */
-	void *owner;	   /* thread pointer of the holder, NULL when free */
+	bool quiet;	/* the holder wakes nobody; written and read by the holder */
+	uint8_t forked; /* level of the holder's fork that took it, 0: none; guarded by the lock */
+	void *owner;	/* thread pointer of the holder, NULL when free */
 	struct lock *next; /* all locks, by rank; NULL ends it */
 };
 
@@ -172,8 +174,9 @@ static inline bool lock_in_atomic(void)
 const struct lock *lock_list(void);
 
 void lock_fork_prepare(void);
-/* The same, but not for long: false, and nothing is held, if one of them can't be had. In a handler that interrupted the allocator: true. */
-bool lock_fork_try(void);
+/* The same, for so many milliseconds: false, and nothing is held, if one of them can't be had. In a handler that interrupted the
+ * allocator: true, with those that could be had in LOCK_FORK_WAIT_MS. */
+bool lock_fork_try(unsigned ms);
 void lock_fork_parent(void);
 void lock_fork_child(void);
 

@@ -18,6 +18,8 @@ void port_futex_wait_us(_Atomic uint32_t *word, uint32_t value, unsigned us);
 void port_futex_wake(_Atomic uint32_t *word, int count);
 /* Wake all of other processes that sleep on it: a word of a file that they have mapped as well, and that nobody writes. */
 void port_futex_wake_others(const uint32_t *word);
+/* Milliseconds of a clock that never goes back; coarse, read without a system call. */
+uint64_t port_clock_ms(void);
 /* Write all of buf to a file descriptor, as far as the system lets it. */
 void port_write(int fd, const char *buf, size_t len);
 /* A second descriptor, closed by exec, for the same open file; negative: none. */

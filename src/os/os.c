@@ -166,7 +166,7 @@ int os_guard_remove(void *addr, size_t size)
 	return sys_madvise(addr, size, MADV_GUARD_REMOVE);
 }
 
-uint64_t os_clock_ms(void)
+uint64_t port_clock_ms(void)
 {
 	struct timespec now;
 

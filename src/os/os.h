@@ -87,9 +87,6 @@ int os_dont_fork(void *addr, size_t size, bool leave_out);
 int os_frames(const void *addr, uint64_t *frames, size_t n);
 /* Are the pages huge ones, all of them? 1; 0; -errno: can't be told (kernel before 6.7). */
 int os_is_huge(const void *addr, size_t size);
-
-/* Milliseconds of a clock that never goes back; coarse, read without a system call. */
-uint64_t os_clock_ms(void);
 /* [start] RLIMIT_AS in bytes, SIZE_MAX when there is none. */
 size_t os_address_space_limit(void);
 /* [start] Bytes of memory in the machine. */

@@ -28,6 +28,7 @@
  */
 #include "lib/lock.h"
 #include "lib/param.h"
+#include "lib/port.h"
 #include "lib/valid.h"
 #include "os/os.h"
 #include "page/account.h"
@@ -144,7 +145,7 @@ static struct page *take_fitting_locked(unsigned order, bool *zeroed)
 
 static uint32_t stamp_now(void)
 {
-	return (uint32_t)(os_clock_ms() >> STAMP_SHIFT);
+	return (uint32_t)(port_clock_ms() >> STAMP_SHIFT);
 }
 
 static bool grow_locked(void)

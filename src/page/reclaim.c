@@ -13,6 +13,7 @@
 #include "page/reclaim.h"
 
 #include "lib/param.h"
+#include "lib/port.h"
 #include "os/os.h"
 
 #include <stdatomic.h>
@@ -47,7 +48,7 @@ void reclaim_poll(void)
 	    atomic_exchange_explicit(&excess, false, memory_order_relaxed))
 		reclaim_run(RECLAIM_EXCESS);
 
-	uint64_t now = os_clock_ms();
+	uint64_t now = port_clock_ms();
 	uint64_t due = atomic_load_explicit(&next_poll_ms, memory_order_relaxed);
 
 	if (likely(now < due))

@@ -116,7 +116,7 @@ struct trace_ring {
 	uint64_t index;	     /* of the CPU, as the library counts */
 	uint64_t full_limit; /* at which it was found full last, or that a writer has set */
 	uint64_t
-		full_since; /* and since when it is, by os_clock_ms(); these two: src/trace/reader.c */
+		full_since; /* and since when it is, by port_clock_ms(); these two: src/trace/reader.c */
 	uint64_t end;	    /* the head when the process began to end */
 };
 

@@ -59,9 +59,9 @@ static bool reader_answers(void)
 static bool wait_for_answer(uint32_t look)
 {
 	const uint32_t *bell = (const uint32_t *)trace_control.bell;
-	uint64_t start = os_clock_ms(), waited = 0;
+	uint64_t start = port_clock_ms(), waited = 0;
 
-	for (; waited < TRACE_LOOK_MS; waited = os_clock_ms() - start) {
+	for (; waited < TRACE_LOOK_MS; waited = port_clock_ms() - start) {
 		/* again and again: it may just not have slept yet */
 		port_futex_wake_others(bell);
 		trace_pause(waited);
@@ -106,7 +106,7 @@ void trace_wait_to_load(void)
 
 	if (likely(!__atomic_load_n(&held, __ATOMIC_ACQUIRE)) || held_here)
 		return;
-	for (start = os_clock_ms(); waited < TRACE_LOOK_MS; waited = os_clock_ms() - start) {
+	for (start = port_clock_ms(); waited < TRACE_LOOK_MS; waited = port_clock_ms() - start) {
 		if (!__atomic_load_n(&held, __ATOMIC_ACQUIRE) || trace_mode() == TRACE_OFF)
 			return;
 		trace_pause(waited);

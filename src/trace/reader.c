@@ -35,6 +35,7 @@
  */
 #include "trace/trace.h"
 
+#include "lib/port.h"
 #include "os/os.h"
 
 #define RING_DOUBT (1UL << 63) /* in full_limit: it was too long, once */
@@ -52,7 +53,7 @@ bool trace_ring_is_abandoned(struct trace_ring *ring)
 {
 	uint64_t known = __atomic_load_n(&ring->full_limit, __ATOMIC_ACQUIRE);
 	uint64_t since = __atomic_load_n(&ring->full_since, __ATOMIC_RELAXED);
-	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED), now = os_clock_ms();
+	uint64_t limit = __atomic_load_n(&ring->limit, __ATOMIC_RELAXED), now = port_clock_ms();
 	bool doubt = known & RING_DOUBT;
 
 	if ((known & ~RING_DOUBT) == limit) {
@@ -80,7 +81,7 @@ void trace_ring_expect(struct trace_ring *ring, uint64_t limit)
 
 static uint64_t heard_now(uint32_t beat)
 {
-	return (uint64_t)beat << 32 | (os_clock_ms() & HEARD_MS_MASK);
+	return (uint64_t)beat << 32 | (port_clock_ms() & HEARD_MS_MASK);
 }
 
 void trace_reader_begins(void)

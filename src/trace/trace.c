@@ -455,14 +455,15 @@ static uint64_t nr_left(void)
 
 void trace_end(void)
 {
-	uint64_t left = UINT64_MAX, start = os_clock_ms(), progress = start, now = start;
+	uint64_t left = UINT64_MAX, start = port_clock_ms(), progress = start, now = start;
 
 	if (trace_mode() == TRACE_OFF)
 		return;
 	note_ends();
 	__atomic_store_n(&trace_control.ending, 1, __ATOMIC_RELEASE);
 	port_futex_wake_others(&bell);
-	for (; now - progress < TRACE_WAIT_MS && now - start < TRACE_END_MS; now = os_clock_ms()) {
+	for (; now - progress < TRACE_WAIT_MS && now - start < TRACE_END_MS;
+	     now = port_clock_ms()) {
 		uint64_t before = left;
 
 		left = trace_control.want_full == TRACE_OVERWRITE ? 0 : nr_left();

@@ -33,6 +33,7 @@
 
 #include "lib/die.h"
 #include "lib/param.h"
+#include "lib/port.h"
 #include "os/os.h"
 #include "page/memcg.h"
 #include "page/reclaim.h"
@@ -60,7 +61,7 @@ static size_t lazy_max;
 
 uint32_t vmalloc_stamp(void)
 {
-	return (uint32_t)(os_clock_ms() >> VMALLOC_STAMP_SHIFT);
+	return (uint32_t)(port_clock_ms() >> VMALLOC_STAMP_SHIFT);
 }
 
 bool vmalloc_owns(const void *ptr)
@@ -335,7 +336,7 @@ static size_t churn_spare_locked(void)
 {
 	static uint64_t since, bytes_before;
 	static size_t spare;
-	uint64_t now = os_clock_ms(), spans, rate;
+	uint64_t now = port_clock_ms(), spans, rate;
 
 	lock_assert_held(&vmap_lock);
 	if (now - since < CHURN_MS)

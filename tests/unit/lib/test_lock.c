@@ -7,6 +7,8 @@
 #include "lib/lock.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
 
 #define THREADS 8
 #define ROUNDS 20000
@@ -146,16 +148,119 @@ static void fork_that_tries_gives_all_back(void)
 	init();
 	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
 	wait_for(1);
-	CHECK(!lock_fork_try());
+	CHECK(!lock_fork_try(LOCK_FORK_TRY_MS));
 	CHECK(!lock_in_atomic() && !lock_is_mine(&high));
 	CHECK(lock_try(&high));
 	lock_release(&high);
 	atomic_store(&step, 2);
 	pthread_join(thread, NULL);
-	CHECK(lock_fork_try());
+	CHECK(lock_fork_try(LOCK_FORK_TRY_MS));
 	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
 	lock_fork_parent();
 	CHECK(!lock_in_atomic());
+}
+
+static _Atomic int handled;
+
+static void child_amid_a_fork(void *arg)
+{
+	(void)arg;
+	lock_fork_child();
+	CHECK(lock_is_mine(&low) && low.forked && lock_in_atomic());
+	CHECK(lock_try(&high));
+	lock_release(&high);
+}
+
+static void fork_in_handler(int signum)
+{
+	(void)signum;
+	CHECK(lock_is_mine(&low) && low.forked);
+	CHECK(lock_fork_try(0));
+	CHECK(!lock_is_mine(&high));
+	lock_fork_parent();
+	/* the interrupted fork's stay its own */
+	CHECK(lock_is_mine(&low) && low.forked && lock_in_atomic());
+	CHECK(lock_fork_try(0));
+	CHECK_EQ(unit_child(child_amid_a_fork, NULL).status, 0);
+	lock_fork_parent();
+	atomic_store(&handled, 1);
+}
+
+static void *hold_high(void *arg)
+{
+	lock_acquire(&high);
+	atomic_store(&step, 1);
+	while (!atomic_load(&handled))
+		usleep(1000);
+	lock_release(&high);
+	return arg;
+}
+
+/* A handler forks while the thread that it interrupted takes the locks for a fork. */
+static void fork_amid_a_fork_takes_none_of_its_locks(void)
+{
+	struct sigaction action = { .sa_handler = fork_in_handler };
+	struct itimerval soon = { .it_value = { 0, 20000 } };
+	pthread_t thread;
+
+	init();
+	CHECK(pthread_create(&thread, NULL, hold_high, NULL) == 0);
+	wait_for(1);
+	CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &soon, NULL) == 0);
+	CHECK(lock_fork_try(20000));
+	CHECK(atomic_load(&handled));
+	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
+	lock_fork_parent();
+	CHECK(!lock_in_atomic());
+	CHECK(lock_try(&low));
+	lock_release(&low);
+	pthread_join(thread, NULL);
+}
+
+static void *wait_for_low(void *arg)
+{
+	lock_acquire(&low);
+	lock_release(&low);
+	atomic_store(&step, 2);
+	return arg;
+}
+
+static void *try_both(void *arg)
+{
+	if (lock_fork_try(3))
+		lock_fork_parent();
+	return arg;
+}
+
+/*
+ * One waits for a lock and one tries it for some milliseconds, ahead of it in the queue or behind: whoever the holder
+ * wakes, and whether or not the try had its time, the one that waits gets the lock, though nobody else ever comes by.
+ */
+static void fork_that_tries_keeps_nobodys_wake_up(void)
+{
+	init();
+	for (unsigned i = 0; i < 400; i++) {
+		pthread_t waiter, forker;
+		bool quietly = i % 4 == 3;
+
+		atomic_store(&step, 1);
+		if (quietly)
+			CHECK(lock_try(&low));
+		else
+			lock_acquire(&low);
+		CHECK(pthread_create(&forker, NULL, try_both, NULL) == 0);
+		usleep(i * 37 % 1000);
+		CHECK(pthread_create(&waiter, NULL, wait_for_low, NULL) == 0);
+		usleep(200 + i * 7 % 4000);
+		lock_release(&low);
+		for (int ms = 0; atomic_load(&step) < 2; ms++) {
+			CHECK(ms < 5000);
+			usleep(1000);
+		}
+		pthread_join(waiter, NULL);
+		pthread_join(forker, NULL);
+		CHECK(!lock_in_atomic());
+	}
 }
 
 int main(void)
@@ -166,6 +271,8 @@ int main(void)
 		UNIT_TEST_RAW(fork_leaves_all_locks_free_on_both_sides),
 		UNIT_TEST_RAW(fork_under_a_lock_leaves_it_to_its_holder),
 		UNIT_TEST_RAW(fork_that_tries_gives_all_back),
+		UNIT_TEST_RAW(fork_amid_a_fork_takes_none_of_its_locks),
+		UNIT_TEST_RAW(fork_that_tries_keeps_nobodys_wake_up),
 	};
 
 	return UNIT_MAIN(tests);
