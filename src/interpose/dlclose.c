@@ -11,13 +11,12 @@
  *
  * Where modules come and go without this, in the C library itself (NSS, iconv), nobody is told.
  *
- * The C library's own is found at the first call, as in dlopen.c. No locks of ours; wherever dlclose() may be called.
+ * No locks of ours; wherever dlclose() may be called.
  */
+#include "interpose/next.h"
 #include "lib/compiler.h"
-#include "lib/die.h"
 #include "trace/trace.h"
 
-#include <dlfcn.h>
 #include <link.h>
 
 typedef int dlclose_function(void *handle);
@@ -47,20 +46,6 @@ static struct changes changes_now(void)
 	return changes;
 }
 
-static dlclose_function *dlclose_next(void)
-{
-	static dlclose_function *next;
-	dlclose_function *found = __atomic_load_n(&next, __ATOMIC_RELAXED);
-
-	if (found)
-		return found;
-	found = (dlclose_function *)dlsym(RTLD_NEXT, "dlclose");
-	if (!found)
-		die("dlclose: the C library has none");
-	__atomic_store_n(&next, found, __ATOMIC_RELAXED);
-	return found;
-}
-
 static void look(const struct changes *changes)
 {
 	if (trace_look())
@@ -69,7 +54,8 @@ static void look(const struct changes *changes)
 
 exported int dlclose(void *handle)
 {
-	dlclose_function *next = dlclose_next();
+	static void *found;
+	dlclose_function *next = (dlclose_function *)next_function(&found, "dlclose");
 	struct changes before, after;
 	int status;
 

@@ -13,59 +13,29 @@
  */
 #include "images.h"
 
+#include "maps.h"
 #include "say.h"
 
 #include <elf.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define DELETED " (deleted)"
 #define IMAGES_MAX 256
 #define COPY_MAX (256UL << 20) /* of a file that is had from memory */
 #define BUFFER (256UL << 10)
-
-struct line {
-	uint64_t start, end, offset;
-	char perms[8];
-	char name[4096];
-};
 
 static struct image {
 	char *name;
 	int fd; /* -1: it could not be had */
 } image[IMAGES_MAX];
 static size_t nr_images;
-
-/* The line at *maps, which goes on to the next. False: the end. */
-static bool next_line(const char **maps, struct line *line)
-{
-	char text[sizeof(line->name) + 128];
-	size_t length = strcspn(*maps, "\n");
-
-	if (!**maps)
-		return false;
-	snprintf(text, sizeof(text), "%.*s", (int)(length < sizeof(text) ? length : 0), *maps);
-	*maps += length + ((*maps)[length] == '\n');
-	line->name[0] = 0;
-	if (sscanf(text, "%lx-%lx %7s %lx %*s %*s %4095[^\n]", &line->start, &line->end,
-		   line->perms, &line->offset, line->name) < 4)
-		line->name[0] = 0;
-	return true;
-}
-
-static bool is_deleted(const char *name)
-{
-	size_t length = strlen(name), tail = strlen(DELETED);
-
-	return *name == '/' && length > tail && !strcmp(name + length - tail, DELETED);
-}
 
 static const struct image *find(const char *name)
 {
@@ -75,42 +45,13 @@ static const struct image *find(const char *name)
 	return NULL;
 }
 
-/* A regular file, and no other. */
-static int open_file(const char *path)
-{
-	struct stat stat;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	if (fd >= 0 && (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode))) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static int open_mapped(pid_t pid, const struct line *line)
-{
-	char path[128], program[sizeof(line->name)];
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", pid, line->start, line->end);
-	fd = open_file(path);
-	if (fd >= 0)
-		return fd;
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	n = readlink(path, program, sizeof(program) - 1);
-	program[n > 0 ? n : 0] = 0;
-	return strcmp(program, line->name) ? -1 : open_file(path);
-}
-
-static void copy_part(int from, int to, const struct line *line, uint64_t *left)
+static void copy_part(int from, int to, const struct map *map, uint64_t *left)
 {
 	static uint8_t buffer[BUFFER];
-	uint64_t offset = line->offset;
+	uint64_t offset = map->offset;
 
-	for (uint64_t at = line->start; at < line->end && *left;) {
-		size_t size = line->end - at < BUFFER ? line->end - at : BUFFER;
+	for (uint64_t at = map->start; at < map->end && *left;) {
+		size_t size = map->end - at < BUFFER ? map->end - at : BUFFER;
 		ssize_t n = pread(from, buffer, size, (off_t)at);
 
 		if (n <= 0 || (uint64_t)n > *left ||
@@ -136,18 +77,20 @@ static bool forget_sections(int fd)
 }
 
 /* -1: it is no ELF file, or can't be read. */
-static int copy_from_memory(pid_t pid, const char *maps, const char *name)
+static int copy_from_memory(pid_t pid, const char *maps, const struct map *of)
 {
 	int fd = memfd_create("kmem", MFD_CLOEXEC), mem;
 	uint64_t left = COPY_MAX;
-	struct line line;
+	struct map map;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	mem = open(path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && mem >= 0 && next_line(&maps, &line))
-		if (line.perms[0] == 'r' && line.offset < COPY_MAX && !strcmp(line.name, name))
-			copy_part(mem, fd, &line, &left);
+	while (fd >= 0 && mem >= 0 && maps_next(&maps, &map))
+		if (map.perms[0] == 'r' && map.offset < COPY_MAX &&
+		    map.path_length == of->path_length &&
+		    !memcmp(map.path, of->path, of->path_length))
+			copy_part(mem, fd, &map, &left);
 	if (mem >= 0)
 		close(mem);
 	if (fd >= 0 && !forget_sections(fd)) {
@@ -159,18 +102,20 @@ static int copy_from_memory(pid_t pid, const char *maps, const char *name)
 
 void images_keep(pid_t pid, const char *maps)
 {
+	char name[PATH_MAX + sizeof(MAPS_DELETED)];
 	const char *at = maps;
-	struct line line;
+	struct map map;
 
-	while (at && nr_images < IMAGES_MAX && next_line(&at, &line)) {
+	while (at && nr_images < IMAGES_MAX && maps_next(&at, &map)) {
 		int fd;
 
-		if (line.perms[2] != 'x' || !is_deleted(line.name) || find(line.name))
+		if (map.perms[2] != 'x' || *map.path != '/' || !map.is_deleted ||
+		    find(maps_path(&map, name, sizeof(name))))
 			continue;
-		fd = open_mapped(pid, &line);
+		fd = maps_open_file(pid, &map);
 		if (fd < 0)
-			fd = copy_from_memory(pid, maps, line.name);
-		image[nr_images++] = (struct image){ xstrdup(line.name), fd };
+			fd = copy_from_memory(pid, maps, &map);
+		image[nr_images++] = (struct image){ xstrdup(name), fd };
 	}
 }
 

@@ -7,6 +7,8 @@
  */
 #include "library.h"
 
+#include "maps.h"
+
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,23 +17,6 @@
 
 #define NOTES_MAX 4096
 #define PARTS_MAX 64
-
-struct line {
-	uint64_t start, end, offset;
-	char perms[8];
-	char path[4096];
-};
-
-static bool next_line(FILE *file, struct line *line)
-{
-	char text[sizeof(line->path) + 128];
-
-	if (!fgets(text, sizeof(text), file))
-		return false;
-	line->path[0] = 0;
-	return sscanf(text, "%lx-%lx %7s %lx %*s %*s %4095[^\n]", &line->start, &line->end,
-		      line->perms, &line->offset, line->path) >= 4;
-}
 
 /* The build-id in the text of notes, in hex. */
 static void take_build_id(const char *notes, size_t size, struct library *library)
@@ -79,52 +64,49 @@ static void read_build_id(const struct target *target, uint64_t start, struct li
 }
 
 /* The path of the mapping that has the control block, or, where that is not of a file, of the one before it. */
-static void find_path(const struct target *target, FILE *file, struct library *library)
+static void find_path(const struct target *target, const char *maps, struct library *library)
 {
-	struct line line;
+	struct map map;
 
-	while (next_line(file, &line)) {
-		if (line.start > target->control)
+	while (maps_next(&maps, &map)) {
+		if (map.start > target->control)
 			return;
-		if (line.path[0] == '/')
-			snprintf(library->path, sizeof(library->path), "%s", line.path);
-		if (target->control < line.end)
+		if (*map.path == '/')
+			maps_path(&map, library->path, sizeof(library->path));
+		if (target->control < map.end)
 			return;
 	}
 }
 
-static void find_parts(const struct target *target, FILE *file, struct library *library)
+static void find_parts(const struct target *target, const char *maps, struct library *library)
 {
-	struct line line;
+	size_t length = strlen(library->path);
+	struct map map;
 
-	while (next_line(file, &line)) {
-		if (strcmp(line.path, library->path) != 0)
+	while (maps_next(&maps, &map)) {
+		if (map.path_length != length || memcmp(map.path, library->path, length) != 0)
 			continue;
-		if (line.offset == 0 && !library->build_id[0])
-			read_build_id(target, line.start, library);
-		if (line.perms[2] != 'x')
+		if (map.offset == 0 && !library->build_id[0])
+			read_build_id(target, map.start, library);
+		if (map.perms[2] != 'x')
 			continue;
 		if (!library->text)
-			library->text = line.start;
-		library->text_end = line.end;
+			library->text = map.start;
+		library->text_end = map.end;
 	}
 }
 
 bool library_find(const struct target *target, struct library *library)
 {
-	char name[64], program[4096] = "";
-	FILE *file;
+	char name[64], program[4096] = "", *maps = maps_read(target->pid, false);
 
 	*library = (struct library){ 0 };
-	snprintf(name, sizeof(name), "/proc/%d/maps", target->pid);
-	file = fopen(name, "re");
-	if (!file)
+	if (!maps)
 		return false;
-	find_path(target, file, library);
-	rewind(file);
+	find_path(target, maps, library);
 	if (library->path[0])
-		find_parts(target, file, library);
-	fclose(file);
+		find_parts(target, maps, library);
+	free(maps);
 	snprintf(name, sizeof(name), "/proc/%d/exe", target->pid);
 	if (readlink(name, program, sizeof(program) - 1) < 0)
 		program[0] = 0;

@@ -32,36 +32,16 @@ static void *grow(void *array, size_t count, size_t *room, size_t each)
 	return xrealloc(array, *room * each);
 }
 
-bool modules_parse_line(const char **at, struct line *line)
+bool modules_next_line(const char **at, struct map *line)
 {
-	static const char deleted[] = " (deleted)";
-	const size_t tail = sizeof(deleted) - 1;
-	const char *end = strchrnul(*at, '\n');
-	char *next;
-
-	line->text = *at;
-	line->length = (size_t)(end - *at);
-	*at = *end ? end + 1 : end;
-	line->start = strtoull(line->text, &next, 16);
-	if (*next != '-')
-		return false;
-	line->end = strtoull(next + 1, &next, 16);
-	if (end - next < 6 || *next != ' ')
-		return false;
-	line->is_code = next[3] == 'x';
-	line->offset = strtoull(next + 5, &next, 16);
-	if (next >= end || line->start >= line->end || line->end > TRACE_ADDRESS_MASK ||
-	    line->offset > TRACE_ADDRESS_MASK)
-		return false;
-	line->name = next;
-	line->name_length = (size_t)(end - next);
-	/* its file is gone, but it is what it was */
-	if (line->name_length > tail && !memcmp(end - tail, deleted, tail))
-		line->name_length -= tail;
-	return true;
+	while (maps_next(at, line))
+		if (line->start < line->end && line->end <= TRACE_ADDRESS_MASK &&
+		    line->offset <= TRACE_ADDRESS_MASK)
+			return true;
+	return false;
 }
 
-static uint32_t new_module(struct modules *modules, const struct line *first, uint64_t base,
+static uint32_t new_module(struct modules *modules, const struct map *first, uint64_t base,
 			   uint32_t *bucket)
 {
 	struct mapped *module;
@@ -73,7 +53,7 @@ static uint32_t new_module(struct modules *modules, const struct line *first, ui
 	modules->module = grow(modules->module, modules->nr, &modules->room, sizeof(*module));
 	module = &modules->module[modules->nr];
 	*module = (struct mapped){ .base = base, .next = *bucket };
-	module->name = strndup(first->name, first->name_length);
+	module->name = strndup(first->file, first->file_length);
 	if (!module->name)
 		give_up("no memory");
 	*bucket = (uint32_t)++modules->nr;
@@ -81,7 +61,7 @@ static uint32_t new_module(struct modules *modules, const struct line *first, ui
 }
 
 /* The number of the module of this line, the first of its file; NOBODY: there are too many. */
-static uint32_t find_module(struct modules *modules, const struct line *first)
+static uint32_t find_module(struct modules *modules, const struct map *first)
 {
 	uint64_t base = first->start - first->offset;
 	uint32_t *bucket = &modules->bucket[(hash_of(base) >> 32) % BUCKETS];
@@ -89,19 +69,19 @@ static uint32_t find_module(struct modules *modules, const struct line *first)
 	for (uint32_t at = *bucket; at; at = modules->module[at - 1].next) {
 		const struct mapped *module = &modules->module[at - 1];
 
-		if (module->base == base && strlen(module->name) == first->name_length &&
-		    !memcmp(module->name, first->name, first->name_length))
+		if (module->base == base && strlen(module->name) == first->file_length &&
+		    !memcmp(module->name, first->file, first->file_length))
 			return at - 1;
 	}
 	return new_module(modules, first, base, bucket);
 }
 
 /* It has these lines, one behind the other, from `first` to `last`. Of several looks the one counts that saw most of it. */
-static void see_module(struct modules *modules, const struct line *first, const struct line *last)
+static void see_module(struct modules *modules, const struct map *first, const struct map *last)
 {
 	uint32_t number = find_module(modules, first);
 	struct mapped *module;
-	size_t length = (size_t)(last->text - first->text) + last->length;
+	size_t length = (size_t)(last->line - first->line) + last->length;
 
 	if (number == NOBODY || modules->nr_held == HELD_MAX) {
 		modules->is_doubtful = true;
@@ -114,7 +94,7 @@ static void see_module(struct modules *modules, const struct line *first, const 
 		if (module->lines)
 			modules->text_bytes -= strlen(module->lines);
 		free(module->lines);
-		module->lines = strndup(first->text, length);
+		module->lines = strndup(first->line, length);
 		if (!module->lines)
 			give_up("no memory");
 		modules->text_bytes += length;
@@ -125,29 +105,27 @@ static void see_module(struct modules *modules, const struct line *first, const 
 }
 
 /* Lines that follow each other are of one module if they are of one file, and go up in it. */
-static bool go_together(const struct line *a, const struct line *b)
+static bool go_together(const struct map *a, const struct map *b)
 {
-	return a->name_length == b->name_length && !memcmp(a->name, b->name, a->name_length) &&
+	return a->file_length == b->file_length && !memcmp(a->file, b->file, a->file_length) &&
 	       a->end <= b->start && a->offset <= b->offset;
 }
 
 static void see_text(struct modules *modules, const char *text)
 {
-	struct line first = { 0 }, last = { 0 }, line;
+	struct map first = { 0 }, last = { 0 }, line;
 	bool is_code = false;
 
-	while (*text) {
-		if (!modules_parse_line(&text, &line))
-			continue;
-		if (first.text && go_together(&last, &line)) {
+	while (modules_next_line(&text, &line)) {
+		if (first.line && go_together(&last, &line)) {
 			last = line;
-			is_code |= line.is_code;
+			is_code |= line.perms[2] == 'x';
 			continue;
 		}
 		if (is_code)
 			see_module(modules, &first, &last);
 		first = last = line;
-		is_code = line.is_code;
+		is_code = line.perms[2] == 'x';
 	}
 	if (is_code)
 		see_module(modules, &first, &last);

@@ -162,27 +162,25 @@ static uint64_t on_layer(uint64_t address, uint32_t layer)
  * who reads them, and these may be of several, at one place and at another.
  */
 static void write_line(FILE *out, const struct mapped *module, size_t number,
-		       const struct line *line)
+		       const struct map *line)
 {
-	const char *rights = memchr(line->text, ' ', line->length);
-	const char *end = line->text + line->length;
-	const char *path = memchr(line->name, '/', line->name_length);
+	const char *end = line->line + line->length;
 	int device = 0;
 
 	fprintf(out, "%lx-%lx", on_layer(line->start, module->layer),
 		on_layer(line->end, module->layer));
-	if (!path) {
-		fprintf(out, "%.*s\n", (int)(end - rights), rights);
+	if (*line->path != '/') {
+		fprintf(out, " %.*s\n", (int)(end - line->perms), line->perms);
 		return;
 	}
 	if (module->is_replaced)
-		end = line->name + line->name_length;
+		end = line->file + line->file_length;
 	/* " device inode path" */
-	while (line->name[device] == ' ')
+	while (line->file[device] == ' ')
 		device++;
-	device += (int)strcspn(line->name + device, " /\n");
-	fprintf(out, "%.*s%.*s %zu %.*s%s\n", (int)(line->name - rights), rights, device,
-		line->name, number + 1, (int)(end - path), path,
+	device += (int)strcspn(line->file + device, " \n");
+	fprintf(out, " %.*s%.*s %zu %.*s%s\n", (int)(line->file - line->perms), line->perms, device,
+		line->file, number + 1, (int)(end - line->path), line->path,
 		module->is_replaced ? " (deleted)" : "");
 }
 
@@ -195,11 +193,10 @@ static void write_text(struct modules *modules)
 		give_up("no memory");
 	for (size_t i = 0; i < modules->nr; i++) {
 		const char *text = modules->module[i].lines;
-		struct line line;
+		struct map line;
 
-		while (*text)
-			if (modules_parse_line(&text, &line))
-				write_line(out, &modules->module[i], i, &line);
+		while (modules_next_line(&text, &line))
+			write_line(out, &modules->module[i], i, &line);
 	}
 	if (fclose(out) != 0)
 		give_up("no memory");

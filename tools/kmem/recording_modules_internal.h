@@ -3,6 +3,7 @@
 #ifndef KMEM_RECORDING_MODULES_INTERNAL_H
 #define KMEM_RECORDING_MODULES_INTERNAL_H
 
+#include "maps.h"
 #include "recording_format.h"
 #include "recording_modules.h"
 
@@ -51,16 +52,8 @@ struct modules {
 	char *text;
 };
 
-/* A line of the maps. */
-struct line {
-	uint64_t start, end, offset;
-	bool is_code;
-	const char *text, *name; /* up to its end */
-	size_t length, name_length;
-};
-
-/* The line at *at, which goes on to the next. False: it is none. */
-bool modules_parse_line(const char **at, struct line *line);
+/* maps_next() of lines that are of user space. */
+bool modules_next_line(const char **at, struct map *line);
 /* All looks of a file, and the modules in them, in the order in which they are met. */
 void modules_read_looks(struct modules *modules, int fd);
 

@@ -11,6 +11,7 @@
  */
 #include "roots.h"
 
+#include "maps.h"
 #include "say.h"
 
 #include <dirent.h>
@@ -25,12 +26,6 @@
 #define PAGE_SWAPPED (1UL << 62)
 #define PAGE_FILE (1UL << 61) /* of a file, or shared */
 #define BATCH 1024
-
-struct mapping {
-	uint64_t start, end;
-	char perms[8];
-	char path[4096];
-};
 
 static void *grow(void *array, size_t *room, size_t count, size_t size)
 {
@@ -104,17 +99,6 @@ void roots_present(pid_t pid, uint64_t start, uint64_t end, bool written,
 	close(pagemap);
 }
 
-static bool next_mapping(FILE *file, struct mapping *mapping)
-{
-	char line[sizeof(mapping->path) + 128];
-
-	if (!fgets(line, sizeof(line), file))
-		return false;
-	mapping->path[0] = 0;
-	return sscanf(line, "%lx-%lx %7s %*s %*s %*s %4095[^\n]", &mapping->start, &mapping->end,
-		      mapping->perms, mapping->path) >= 3;
-}
-
 static bool is_device(const char *path)
 {
 	return (!strncmp(path, "/dev/", 5) && strncmp(path, "/dev/shm/", 9) != 0 &&
@@ -123,18 +107,18 @@ static bool is_device(const char *path)
 }
 
 /* What is left over of a stack that this mapping is. */
-static void skip_dead_stack(struct roots *roots, const struct mapping *mapping, bool guarded)
+static void skip_dead_stack(struct roots *roots, const struct map *map, bool guarded)
 {
-	bool is_first = !strcmp(mapping->path, "[stack]");
+	bool is_first = !strncmp(map->path, "[stack]", 7);
 
 	for (size_t i = 0; i < roots->freeze->count; i++) {
 		const struct user_regs_struct *regs = &roots->freeze->thread[i].regs;
 		uint64_t sp = regs->rsp;
 
-		if (sp < mapping->start + RED_ZONE || sp >= mapping->end)
+		if (sp < map->start + RED_ZONE || sp >= map->end)
 			continue;
-		if (is_first || (guarded && regs->fs_base > sp && regs->fs_base < mapping->end))
-			roots_skip(roots, mapping->start, sp - RED_ZONE);
+		if (is_first || (guarded && regs->fs_base > sp && regs->fs_base < map->end))
+			roots_skip(roots, map->start, sp - RED_ZONE);
 	}
 }
 
@@ -155,32 +139,29 @@ struct mappings {
 
 static bool read_mappings(struct roots *roots, struct mappings *mappings)
 {
-	char path[64];
-	struct mapping mapping;
+	char *maps = maps_read(roots->pid, false);
+	const char *at = maps;
 	uint64_t guard_end = 0;
-	FILE *file;
+	struct map map;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", roots->pid);
-	file = fopen(path, "re");
-	if (!file) {
+	if (!maps) {
 		say("process %d is gone", roots->pid);
 		return false;
 	}
-	while (next_mapping(file, &mapping)) {
-		if (mapping.perms[0] != 'r') {
-			guard_end = mapping.end;
+	while (maps_next(&at, &map)) {
+		if (map.perms[0] != 'r') {
+			guard_end = map.end;
 			continue;
 		}
-		if (is_device(mapping.path))
+		if (is_device(map.path))
 			continue;
-		skip_dead_stack(roots, &mapping, guard_end == mapping.start);
+		skip_dead_stack(roots, &map, guard_end == map.start);
 		mappings->range = grow(mappings->range, &mappings->room, mappings->count,
 				       sizeof(*mappings->range));
 		mappings->range[mappings->count++] =
-			(struct mapping_range){ mapping.start, mapping.end,
-						mapping.perms[1] != 'w' };
+			(struct mapping_range){ map.start, map.end, map.perms[1] != 'w' };
 	}
-	fclose(file);
+	free(maps);
 	return true;
 }
 

@@ -18,10 +18,10 @@
 #include "session.h"
 
 #include "images.h"
+#include "maps.h"
 #include "remote.h"
 #include "say.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +38,6 @@
 #define MAPS_MS 2000
 #define CACHE_READS 1000  /* from one look around to the next; a damaged process may name any ids */
 #define LAST_BYTES 65536U /* that need not be packed to see how much they are */
-#define MAPS_BYTES (32UL << 20) /* of a chunk: more is nobody's program */
 
 static uint64_t now_ns(void)
 {
@@ -82,25 +81,6 @@ static void calibrate(struct session *session)
 	session->ns_per_tick = (double)(ns - session->start_ns) / (double)(ticks - session->start);
 }
 
-static char *read_text(const char *path)
-{
-	FILE *file = fopen(path, "re"), *memory;
-	char *text = NULL, line[PATH_MAX + 256];
-	size_t size;
-
-	if (!file)
-		return NULL;
-	memory = open_memstream(&text, &size);
-	/* what has a name is enough: code and data of files */
-	while (memory && fgets(line, sizeof(line), file) && ftell(memory) < (long)MAPS_BYTES)
-		if (strchr(line, '/') || strchr(line, '['))
-			fputs(line, memory);
-	if (memory)
-		fclose(memory);
-	fclose(file);
-	return text;
-}
-
 static void write_maps_of(struct session *session, uint64_t when, const char *maps)
 {
 	size_t size = sizeof(when) + strlen(maps) + 1;
@@ -133,11 +113,9 @@ static void take_maps(struct session *session, uint64_t when, char *maps)
 /* Look which modules there are, and take that down if it is news. */
 static void see_maps(struct session *session)
 {
-	char path[64], *maps;
 	uint64_t when = __rdtsc(), magic;
+	char *maps = maps_read(session->target.pid, true);
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", session->target.pid);
-	maps = read_text(path);
 	/* the memory is that of the program that was opened: if it can be read, it was that one's maps */
 	if (!maps || !*maps ||
 	    target_read(&session->target, session->target.control, &magic, sizeof(magic)) != 0) {

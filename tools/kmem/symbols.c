@@ -12,6 +12,7 @@
 
 #include "hash.h"
 #include "images.h"
+#include "maps.h"
 #include "recording.h"
 #include "say.h"
 
@@ -320,27 +321,19 @@ static void find_build_id(struct symbols *symbols, struct module *module)
 
 bool symbols_next_module(struct symbols *symbols, size_t *at, struct module *module)
 {
-	static const char deleted[] = " (deleted)";
+	const char *line = symbols->maps + *at;
+	struct map map;
 
-	while (symbols->maps[*at]) {
-		const char *line = symbols->maps + *at, *end = strchrnul(line, '\n');
-		size_t path_length;
-		char code;
-		int path;
-
-		*at += (size_t)(end - line) + (*end == '\n');
-		if (sscanf(line, "%lx-%lx %*c%*c%c%*c %lx %*s %*u%n", &module->start, &module->end,
-			   &code, &module->offset, &path) != 4 ||
-		    code != 'x')
+	while (maps_next(&line, &map)) {
+		*at = (size_t)(line - symbols->maps);
+		if (map.perms[2] != 'x')
 			continue;
-		while (line[path] == ' ')
-			path++;
-		path_length = (size_t)(end - line) - (size_t)path;
-		if (path_length >= sizeof(deleted) &&
-		    !strncmp(end - sizeof(deleted) + 1, deleted, sizeof(deleted) - 1))
-			path_length -= sizeof(deleted) - 1;
-		snprintf(module->path, sizeof(module->path), "%.*s", (int)path_length, line + path);
-		clean_text(module->path);
+		module->start = map.start;
+		module->end = map.end;
+		module->offset = map.offset;
+		if (map.is_deleted)
+			map.path_length -= sizeof(MAPS_DELETED) - 1;
+		clean_text(maps_path(&map, module->path, sizeof(module->path)));
 		find_build_id(symbols, module);
 		return true;
 	}

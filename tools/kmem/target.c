@@ -8,6 +8,7 @@
  */
 #include "target.h"
 
+#include "maps.h"
 #include "say.h"
 
 #include <errno.h>
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -82,84 +82,23 @@ static bool bias_of(Elf *elf, uint64_t start, uint64_t offset, uint64_t *bias)
 	return false;
 }
 
-struct mapping {
-	uint64_t start, end, offset;
-	char path[4096];
-};
-
-/* A file that may be anybody's: devices and FIFOs are left alone, as to open one may do something, or take for ever. */
-static int open_regular(const char *name)
-{
-	struct stat stat;
-	char self[64];
-	int path = open(name, O_PATH | O_CLOEXEC), fd = -1;
-
-	if (path < 0)
-		return -1;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
-	if (fstat(path, &stat) == 0 && S_ISREG(stat.st_mode))
-		fd = open(self, O_RDONLY | O_CLOEXEC);
-	close(path);
-	return fd;
-}
-
-/* -1: it can't be read. */
-static int open_mapped(pid_t pid, const struct mapping *mapping)
-{
-	char name[sizeof(mapping->path) + 64];
-	int fd;
-
-	snprintf(name, sizeof(name), "/proc/%d/map_files/%lx-%lx", pid, mapping->start,
-		 mapping->end);
-	fd = open_regular(name);
-	if (fd < 0) {
-		snprintf(name, sizeof(name), "/proc/%d/root%s", pid, mapping->path);
-		fd = open_regular(name);
-	}
-	return fd;
-}
-
 /* Where the symbol is in the process, if this mapping is of a file that has it; 0: no. */
-static uint64_t control_in(pid_t pid, const struct mapping *mapping)
+static uint64_t control_in(pid_t pid, const struct map *map)
 {
 	uint64_t value, bias, address = 0;
 	Elf *elf;
-	int fd = open_mapped(pid, mapping);
+	int fd = maps_open_file(pid, map);
 
 	if (fd < 0)
 		return 0;
 	/* not mapped: the process might cut it off meanwhile */
 	elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (elf && elf_kind(elf) == ELF_K_ELF && (value = symbol_in(elf)) != 0 &&
-	    bias_of(elf, mapping->start, mapping->offset, &bias))
+	    bias_of(elf, map->start, map->offset, &bias))
 		address = value + bias;
 	elf_end(elf);
 	close(fd);
 	return address;
-}
-
-/* NULL: there is no such process. */
-static FILE *open_maps(pid_t pid)
-{
-	char name[64];
-
-	snprintf(name, sizeof(name), "/proc/%d/maps", pid);
-	return fopen(name, "re");
-}
-
-/* The next one that is of a file. False: there is none. */
-static bool next_mapping(FILE *maps, struct mapping *mapping)
-{
-	char line[sizeof(mapping->path) + 128];
-
-	while (fgets(line, sizeof(line), maps)) {
-		mapping->path[0] = 0;
-		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %4095[^\n]", &mapping->start,
-			   &mapping->end, &mapping->offset, mapping->path) == 4 &&
-		    mapping->path[0] == '/')
-			return true;
-	}
-	return false;
 }
 
 /* Is errno that this program can open no more files? */
@@ -172,43 +111,43 @@ static void note_trouble(struct target *target)
 /* The control block; 0: no mapped file has one, or target->error is set. */
 static uint64_t find_control(struct target *target)
 {
-	struct mapping mapping;
-	char seen[sizeof(mapping.path)] = "";
+	char *maps = maps_read(target->pid, true);
+	const char *at = maps;
+	struct map map, seen = { 0 };
 	uint64_t address = 0;
-	FILE *maps = open_maps(target->pid);
 
-	if (!maps) {
+	if (!maps)
 		note_trouble(target);
-		return 0;
-	}
-	while (!address && next_mapping(maps, &mapping)) {
-		if (!strcmp(mapping.path, seen))
+	while (maps && !address && maps_next(&at, &map)) {
+		bool again = seen.path && map.path_length == seen.path_length &&
+			     !memcmp(map.path, seen.path, seen.path_length);
+
+		if (*map.path != '/' || again)
 			continue;
-		memcpy(seen, mapping.path, sizeof(seen));
+		seen = map;
 		errno = 0;
-		address = control_in(target->pid, &mapping);
+		address = control_in(target->pid, &map);
 		note_trouble(target);
 	}
-	fclose(maps);
+	free(maps);
 	return address;
 }
 
 int target_open_file(const struct target *target, uint64_t address, uint64_t *offset)
 {
-	struct mapping mapping;
-	FILE *maps = open_maps(target->pid);
+	char *maps = maps_read(target->pid, true);
+	const char *at = maps;
+	struct map map;
 	int fd = -1;
 
-	if (!maps)
-		return -1;
-	while (next_mapping(maps, &mapping)) {
-		if (address < mapping.start || address >= mapping.end)
+	while (maps && maps_next(&at, &map)) {
+		if (*map.path != '/' || address < map.start || address >= map.end)
 			continue;
-		fd = open_mapped(target->pid, &mapping);
-		*offset = mapping.offset + (address - mapping.start);
+		fd = maps_open_file(target->pid, &map);
+		*offset = map.offset + (address - map.start);
 		break;
 	}
-	fclose(maps);
+	free(maps);
 	return fd;
 }
 

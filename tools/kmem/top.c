@@ -11,12 +11,12 @@
 
 #include "commands.h"
 #include "images.h"
+#include "maps.h"
 #include "rings.h"
 #include "say.h"
 
 #include <curses.h>
 #include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -109,29 +109,10 @@ static bool start_tracing(void)
 	return true;
 }
 
-static char *read_maps(pid_t pid)
-{
-	char path[64], line[PATH_MAX + 256], *text = NULL;
-	size_t size;
-	FILE *file, *memory;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	file = fopen(path, "re");
-	memory = file ? open_memstream(&text, &size) : NULL;
-	while (memory && fgets(line, sizeof(line), file))
-		if (strchr(line, '/') || strchr(line, '['))
-			fputs(line, memory);
-	if (memory)
-		fclose(memory);
-	if (file)
-		fclose(file);
-	return text;
-}
-
 static void read_names(void)
 {
 	char path[64];
-	char *maps = read_maps(top->process.pid);
+	char *maps = maps_read(top->process.pid, true);
 	FILE *file;
 
 	images_keep(top->process.pid, maps);
