@@ -39,19 +39,38 @@ extern void *__dso_handle hidden;
 extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 
-static bool streams_locked; /* [all locks] by the thread that forks */
+/*
+ * Of this thread's forks, each but the oldest in a handler that interrupted the one before: does it hold the streams? The newest
+ * is the lowest bit.
+ */
+static _Thread_local uint64_t streams_held initial_exec;
+
+static void lock_streams(bool streams)
+{
+	if (streams)
+		_IO_list_lock();
+	streams_held = streams_held << 1 | streams;
+}
+
+static void unlock_streams(void)
+{
+	bool streams = streams_held & 1;
+
+	streams_held >>= 1;
+	if (streams)
+		_IO_list_unlock();
+}
 
 /* False: one of our locks can't be had. Nothing is held then. */
 static bool try_prepare(bool streams, unsigned ms)
 {
-	if (streams)
-		_IO_list_lock();
-	kmalloc_start_fork_prepare();
-	if (lock_fork_try(ms))
-		return true;
-	kmalloc_start_fork_done();
-	if (streams)
-		_IO_list_unlock();
+	lock_streams(streams);
+	if (kmalloc_start_fork_prepare(ms)) {
+		if (lock_fork_try(ms))
+			return true;
+		kmalloc_start_fork_done();
+	}
+	unlock_streams();
 	return false;
 }
 
@@ -60,24 +79,18 @@ static void fork_prepare(void)
 	/* where it does not lock them itself it does not reset them either */
 	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
 	_Atomic uint32_t word = 0;
-	unsigned ms = LOCK_FORK_TRY_MS;
 
+	lock_fork_begin();
 	/* who has one of ours may be waiting for the streams: let it have them */
-	while (!try_prepare(streams, ms)) {
+	for (unsigned ms = LOCK_FORK_TRY_MS; !try_prepare(streams, ms); ms *= 2)
 		port_futex_wait_ms(&word, 0, 1);
-		ms = ms < LOCK_FORK_WAIT_MS ? 2 * ms : ms;
-	}
-	streams_locked = streams;
 }
 
 static void fork_parent(void)
 {
-	bool streams = streams_locked;
-
 	lock_fork_parent();
 	kmalloc_start_fork_done();
-	if (streams)
-		_IO_list_unlock();
+	unlock_streams();
 }
 
 static void fork_child(void)
@@ -86,6 +99,10 @@ static void fork_child(void)
 	percpu_fork_child();
 	kmalloc_fork_child();
 	kmalloc_start_fork_done();
+	/* the C library has reset them, and does not know that interrupted forks hold them */
+	streams_held >>= 1;
+	for (uint64_t left = streams_held; left; left &= left - 1)
+		_IO_list_lock();
 }
 
 void fork_register(void)

@@ -227,7 +227,7 @@ void kmalloc_fork_child(void)
 	trace_fork_child();
 }
 
-void kmalloc_start_fork_prepare(void)
+bool kmalloc_start_fork_prepare(unsigned ms)
 {
 	bool nested = lock_in_atomic();
 	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
@@ -235,12 +235,12 @@ void kmalloc_start_fork_prepare(void)
 
 	if (state == START_RUNNING && start_is_mine() && start_forking) {
 		start_forking++;
-		return;
+		return true;
 	}
 	while (state != START_DONE && !start_is_mine()) {
 		if (state == START_RUNNING) {
-			if (nested && waited++ == LOCK_FORK_WAIT_MS)
-				return;
+			if (waited++ == (nested ? LOCK_FORK_WAIT_MS : ms))
+				return nested;
 			port_futex_wait_ms(&start_state, START_RUNNING, 1);
 			state = atomic_load_explicit(&start_state, memory_order_acquire);
 			continue;
@@ -257,6 +257,7 @@ void kmalloc_start_fork_prepare(void)
 		barrier();
 		lock_depth--;
 	}
+	return true;
 }
 
 void kmalloc_start_fork_done(void)

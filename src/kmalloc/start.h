@@ -15,8 +15,11 @@ bool kmalloc_start_slow(void);
 
 /* In the child of fork, after the locks: what belongs to the parent alone is forgotten. */
 void kmalloc_fork_child(void);
-/* [fork] Before: no start runs, and none begins. After, on both sides: it may. */
-void kmalloc_start_fork_prepare(void);
+/*
+ * [fork] Before: no start runs, and none begins; false: one runs still after so many milliseconds. In a handler that interrupted the
+ * allocator: true, after LOCK_FORK_WAIT_MS. After, on both sides: it may.
+ */
+bool kmalloc_start_fork_prepare(unsigned ms);
 void kmalloc_start_fork_done(void);
 
 /*

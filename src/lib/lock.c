@@ -6,7 +6,8 @@
  * instructions, but for those that map memory), then marks the word LOCK_WAITED and
  * sleeps in futex. A woken waiter takes the lock as LOCK_WAITED, since it can't know
  * whether others sleep: one wake-up too many at worst, never one too few. One that met a
- * quiet holder, who will wake nobody, never sleeps longer than BOUNDED_WAIT_MS again.
+ * quiet holder, who will wake nobody, never sleeps longer than BOUNDED_WAIT_MS again. Nobody sleeps longer than
+ * SLEEP_MS: who is to wake others may be kept from it by a handler that stays.
  *
  * Who waits until a time only (fork) is a waiter like the others: a release may have woken it in
  * another's place, and the others may count on it as the one that sleeps for a bounded time. So when it goes
@@ -16,10 +17,10 @@
  *
  * fork from a handler that interrupted the allocator: this thread may hold
  * locks that it can't take again. Those are left to the interrupted code, which
- * goes on in parent and child alike; for all the others together it waits for a second. A
- * lock that stays busy is given up: its holder waits for one of ours, which happens
- * where it asks for metadata, before it changes anything. The child resets every
- * lock that is not the interrupted code's. That code may be a fork that was taking the locks:
+ * goes on in parent and child alike; for all the others together it waits for a second, and for each for
+ * SLEEPS_MIN times at least. A lock that stays busy is given up: its holder waits for one of ours, which happens
+ * where it asks for metadata, before it changes anything; or it was interrupted as well, by a handler that stays
+ * (docs/limits.md). The child resets every lock that is not the interrupted code's. That code may be a fork that was taking the locks:
  * forks of a thread have levels, and each releases its own.
  */
 #include "lib/lock.h"
@@ -30,14 +31,20 @@
 #define SPIN_LIMIT 100
 #define TRY_SPIN_LIMIT 32
 #define BOUNDED_WAIT_MS 1
+#define SLEEP_MS 50
+#define SLEEPS_MIN 20 /* before it goes: so long did others have the CPU, whatever the clock says */
 
 _Thread_local int lock_depth initial_exec;
+_Thread_local uint32_t lock_stuck_at initial_exec;
 
 static struct lock
 	*all_locks; /* by rank; only ever grows: at start-up, later under the first lock of all */
 static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
-/* Forks of this thread that hold locks, or take them. */
-static _Thread_local uint8_t fork_level initial_exec;
+
+static _Atomic uint32_t forks;	     /* begun, and not ended */
+static _Atomic uint32_t forks_ended; /* ever; wraps */
+/* Of this thread, each but the first in a handler that interrupted the one before. */
+static _Thread_local uint16_t fork_level initial_exec;
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
@@ -46,7 +53,6 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	lock->rank = (uint8_t)rank;
 	lock->forked = 0;
-	lock->owner = NULL;
 	for (unsigned below = rank; below; below--) {
 		if (last_of_rank[below]) {
 			link = &last_of_rank[below]->next;
@@ -59,16 +65,20 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	last_of_rank[rank] = lock;
 }
 
+static bool take_free(struct lock *lock)
+{
+	uint64_t expected = LOCK_FREE;
+
+	return atomic_compare_exchange_strong_explicit(&lock->word, &expected, lock_word(LOCK_HELD),
+						       memory_order_acquire, memory_order_relaxed);
+}
+
 static bool spin_for(struct lock *lock)
 {
 	for (int i = 0; i < SPIN_LIMIT; i++) {
-		uint32_t expected = LOCK_FREE;
-
 		__builtin_ia32_pause();
 		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == LOCK_FREE &&
-		    atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_HELD,
-							    memory_order_acquire,
-							    memory_order_relaxed))
+		    take_free(lock))
 			return true;
 	}
 	return false;
@@ -79,37 +89,105 @@ const struct lock *lock_list(void)
 	return all_locks;
 }
 
-cold_path void lock_acquire_slow(struct lock *lock)
+/* One step: take it, as one that others may sleep for, or tell its holder that somebody does. What was found. */
+static uint64_t take_or_mark(struct lock *lock)
 {
-	bool bounded = false; /* met a quiet holder: see lock.h */
+	uint64_t found = atomic_load_explicit(&lock->word, memory_order_relaxed), wanted;
 
-	if (spin_for(lock))
-		return;
-	for (;;) {
-		uint32_t found =
-			atomic_exchange_explicit(&lock->word, LOCK_WAITED, memory_order_acquire);
+	do
+		wanted = found == LOCK_FREE ? lock_word(LOCK_WAITED) :
+					      (found & ~LOCK_STATE) | LOCK_WAITED;
+	while (!atomic_compare_exchange_weak_explicit(&lock->word, &found, wanted,
+						      memory_order_acquire, memory_order_relaxed));
+	return found;
+}
 
-		if (found == LOCK_FREE)
-			return;
-		bounded |= found == LOCK_QUIET;
-		if (bounded)
-			port_futex_wait_ms(&lock->word, LOCK_WAITED, BOUNDED_WAIT_MS);
-		else
-			port_futex_wait(&lock->word, LOCK_WAITED);
-	}
+/* The half of the word that tells states apart; x86 has it first. */
+static _Atomic uint32_t *futex_of(struct lock *lock)
+{
+	return (_Atomic uint32_t *)&lock->word;
+}
+
+/* As it is once it was found so and marked. */
+static uint32_t marked(uint64_t found)
+{
+	return (uint32_t)((found & ~LOCK_STATE) | LOCK_WAITED);
 }
 
 cold_path void lock_wake(struct lock *lock)
 {
-	port_futex_wake(&lock->word, 1);
+	port_futex_wake(futex_of(lock), 1);
 }
 
-bool lock_get(struct lock *lock, gfp_t gfp)
+/* The waiter goes, see above. */
+static void leave(struct lock *lock)
 {
-	if (likely(gfpflags_allow_blocking(gfp))) {
-		lock_acquire(lock);
+	uint64_t found = atomic_load_explicit(&lock->word, memory_order_relaxed);
+
+	while ((found & LOCK_STATE) == LOCK_WAITED &&
+	       !atomic_compare_exchange_weak(&lock->word, &found,
+					     (found & ~LOCK_STATE) | LOCK_QUIET))
+		;
+	port_futex_wake(futex_of(lock), INT32_MAX);
+}
+
+/* False: it can't be had by then, nor after SLEEPS_MIN sleeps of step_ms each, unless woken, at most. */
+static bool take_until(struct lock *lock, uint64_t end, unsigned step_ms)
+{
+	unsigned ms = step_ms;
+
+	if (take_free(lock) || spin_for(lock))
+		return true;
+	for (unsigned sleeps = 0;; sleeps++) {
+		uint64_t found = take_or_mark(lock);
+
+		if (found == LOCK_FREE)
+			return true;
+		if (sleeps >= SLEEPS_MIN && port_clock_ms() >= end)
+			break;
+		if ((found & LOCK_STATE) == LOCK_QUIET)
+			ms = BOUNDED_WAIT_MS;
+		port_futex_wait_ms(futex_of(lock), marked(found), ms);
+	}
+	leave(lock);
+	return false;
+}
+
+cold_path void lock_acquire_slow(struct lock *lock)
+{
+	take_until(lock, UINT64_MAX, SLEEP_MS);
+}
+
+/* Not counted as held while others' locks are, so any order is right. */
+static bool acquire_until(struct lock *lock, uint64_t end, unsigned step_ms)
+{
+	lock_depth++;
+	barrier();
+	if (likely(take_until(lock, end, step_ms))) {
+		lock_taken(lock, false);
 		return true;
 	}
+	barrier();
+	lock_depth--;
+	return false;
+}
+
+/* 0 is for nobody. */
+static uint32_t stuck_mark(void)
+{
+	return atomic_load(&forks_ended) * 2 + 1;
+}
+
+bool lock_is_stuck_still(void)
+{
+	if (atomic_load(&forks) && lock_stuck_at == stuck_mark())
+		return true;
+	lock_stuck_at = 0;
+	return false;
+}
+
+static bool try_for_a_moment(struct lock *lock)
+{
 	for (int i = 0; i < TRY_SPIN_LIMIT; i++) {
 		if (lock_try(lock))
 			return true;
@@ -120,56 +198,60 @@ bool lock_get(struct lock *lock, gfp_t gfp)
 	return false;
 }
 
-/* False: not by then. Not counted as held while others' locks are, so any order is right. */
-static bool acquire_until(struct lock *lock, uint64_t end)
+static cold_path bool get_slow(struct lock *lock, gfp_t gfp)
 {
-	uint32_t expected = LOCK_FREE;
-	bool taken;
+	uint32_t mark;
 
-	lock_depth++;
-	barrier();
-	taken = atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD) || spin_for(lock);
-	while (!taken) {
-		taken = atomic_exchange_explicit(&lock->word, LOCK_WAITED, memory_order_acquire) ==
-			LOCK_FREE;
-		if (taken || port_clock_ms() >= end)
-			break;
-		port_futex_wait_ms(&lock->word, LOCK_WAITED, BOUNDED_WAIT_MS);
-	}
-	if (taken) {
-		lock_taken(lock, false);
-		return true;
-	}
-	expected = LOCK_WAITED;
-	atomic_compare_exchange_strong(&lock->word, &expected, LOCK_QUIET);
-	port_futex_wake(&lock->word, INT32_MAX);
-	barrier();
-	lock_depth--;
+	if (!(gfp & __GFP_NOFAIL) && lock_is_stuck())
+		return try_for_a_moment(lock);
+	do {
+		mark = stuck_mark();
+		if (acquire_until(lock, port_clock_ms() + LOCK_STUCK_MS, SLEEP_MS))
+			return true;
+	} while (gfp & __GFP_NOFAIL || !atomic_load(&forks));
+	lock_stuck_at = mark;
 	return false;
 }
 
-/* Every rank in turn, so the order holds. */
-static void fork_acquire(struct lock *lock)
+bool lock_get(struct lock *lock, gfp_t gfp)
 {
-	uint32_t expected = LOCK_FREE;
-
+	if (unlikely(!gfpflags_allow_blocking(gfp)))
+		return try_for_a_moment(lock);
+#ifdef DEBUG_CHECKS
+	lock_check_order(lock);
+#endif
 	lock_depth++;
 	barrier();
-	if (!atomic_compare_exchange_strong(&lock->word, &expected, LOCK_HELD))
-		lock_acquire_slow(lock);
-	lock_taken(lock, false);
+	if (likely(take_free(lock))) {
+		lock_taken(lock, false);
+		return true;
+	}
+	barrier();
+	lock_depth--;
+	return get_slow(lock, gfp);
+}
+
+void lock_fork_begin(void)
+{
+	fork_level++;
+	atomic_fetch_add(&forks, 1);
 }
 
 void lock_fork_prepare(void)
 {
-	if (lock_in_atomic()) {
-		lock_fork_try(0);
-		return;
-	}
-	fork_level++;
+	lock_fork_begin();
+	while (!lock_fork_try(LOCK_FORK_WAIT_MS))
+		;
+}
+
+static void release_all(void)
+{
+	/* in list order too: nobody can wait for two of them */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		fork_acquire(lock);
-		lock->forked = fork_level;
+		if (!lock_is_mine(lock) || lock->forked != fork_level)
+			continue;
+		lock->forked = 0;
+		lock_release(lock);
 	}
 }
 
@@ -178,35 +260,26 @@ bool lock_fork_try(unsigned ms)
 	bool nested = lock_in_atomic();
 	uint64_t end = port_clock_ms() + (nested ? LOCK_FORK_WAIT_MS : ms);
 
-	fork_level++;
+	/* every rank in turn, so the order holds */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		if (nested && lock_is_mine(lock))
 			continue;
-		if (acquire_until(lock, end)) {
+		if (acquire_until(lock, end, BOUNDED_WAIT_MS)) {
 			lock->forked = fork_level;
 		} else if (!nested) {
-			lock_fork_parent();
+			release_all();
 			return false;
 		}
 	}
 	return true;
 }
 
-static bool taken_by_this_fork(const struct lock *lock)
-{
-	return lock_is_mine(lock) && lock->forked == fork_level;
-}
-
 void lock_fork_parent(void)
 {
-	/* in list order too: nobody can wait for two of them */
-	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!taken_by_this_fork(lock))
-			continue;
-		lock->forked = 0;
-		lock_release(lock);
-	}
+	release_all();
 	fork_level--;
+	atomic_fetch_add(&forks_ended, 1);
+	atomic_fetch_sub(&forks, 1);
 }
 
 void lock_fork_child(void)
@@ -225,11 +298,13 @@ void lock_fork_child(void)
 #endif
 		taken += mine;
 		lock->forked = 0;
-		__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
-		atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
+		atomic_store_explicit(&lock->word, LOCK_FREE, memory_order_relaxed);
 	}
 	lock_depth -= taken;
 	fork_level--;
+	atomic_fetch_add(&forks_ended, 1);
+	/* those of other threads are not here */
+	atomic_store(&forks, fork_level);
 }
 
 #ifdef DEBUG_CHECKS

@@ -12,11 +12,11 @@
  * before the lock word changes and down after, so a handler never sees a lock
  * of its own thread with the count at 0.
  *
- * Word: LOCK_FREE, LOCK_HELD, LOCK_WAITED (held, and somebody may sleep), LOCK_QUIET (held
- * by a thread that may make no system call). Owner: the holder's
- * thread pointer, written by the holder only; read by any thread that asks whether it is
- * the holder itself (a try in a handler, fork in a handler, debug builds). Another thread's
- * value, or one that is about to change, is never its own, so the accesses are relaxed.
+ * Word: the state, LOCK_FREE, LOCK_HELD, LOCK_WAITED (held, and somebody may sleep) or LOCK_QUIET
+ * (held by a thread that may make no system call), in the low bits, and above them the holder's
+ * thread pointer. Both change in one step, so at any instruction a handler can tell whether the
+ * thread that it interrupted holds the lock (a try in a handler, fork in a handler; debug builds ask as well): a relaxed read will
+ * do, as another thread's value is never its own. futex(2) compares the low half.
  *
  * QUIET HOLDERS. Waking a sleeper is a system call, which GFP_ATOMIC and GFP_NOWAIT must not
  * make. A lock that was only tried is therefore held quietly (lock->quiet), and released without
@@ -40,7 +40,12 @@
  * of them, so no other thread is inside any; the parent releases them, the
  * child resets them (the sleepers are not in the child). A lock that is made after the
  * start (a cache's) joins the list under slab_mutex, the first of all, which fork holds.
- * lock_fork_parent() or lock_fork_child() follows each that succeeded, and a handler's before the fork's that it interrupted.
+ *
+ * STUCK FORKS. With all locks in its hands fork waits for locks of the C library, whose holder may be waiting for one of ours; and a
+ * fork in a handler waits for them with the locks of what it interrupted. So lock_get() never waits for good: once it has waited for
+ * LOCK_STUCK_MS, and some fork has begun and not ended, it fails as in a handler that interrupted the allocator. From then on, until a
+ * fork ends, the thread is stuck (lock_is_stuck()): it only tries, and its requests go on as such a handler's do. lock_acquire() does
+ * wait for good: it is for the middle of an operation, whose first lock was lock_get()'s, and for calls that are no allocation.
  */
 #ifndef LIB_LOCK_H
 #define LIB_LOCK_H
@@ -64,16 +69,18 @@ enum lock_rank {
 };
 
 #define LOCK_FORK_WAIT_MS 1000 /* so long does a fork in a handler wait for other threads */
+#define LOCK_STUCK_MS 2000     /* so long does an allocation wait beside a fork */
 #define LOCK_FORK_TRY_MS 50    /* and any at first, before it tries again, for longer */
 
+/* States; a thread pointer is aligned to more. */
 enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
+#define LOCK_STATE 3UL
 
 struct lock {
-	_Atomic uint32_t word;
+	_Atomic uint64_t word; /* LOCK_FREE, or who holds it | how */
 	uint8_t rank;
-	bool quiet;	/* the holder wakes nobody; written and read by the holder */
-	uint8_t forked; /* level of the holder's fork that took it, 0: none; guarded by the lock */
-	void *owner;	/* thread pointer of the holder, NULL when free */
+	bool quiet;	 /* the holder wakes nobody; written and read by the holder */
+	uint16_t forked; /* level of the holder's fork that took it, 0: none; guarded by the lock */
 	struct lock *next; /* all locks, by rank; NULL ends it */
 };
 
@@ -85,9 +92,16 @@ void lock_wake(struct lock *lock);
 void lock_check_order(const struct lock *lock);
 void lock_note_held(const struct lock *lock, int delta);
 
+/* The word of a lock that this thread holds. */
+static inline uint64_t lock_word(unsigned state)
+{
+	return (uintptr_t)__builtin_thread_pointer() | state;
+}
+
 static inline bool lock_is_mine(const struct lock *lock)
 {
-	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == __builtin_thread_pointer();
+	return (atomic_load_explicit(&lock->word, memory_order_relaxed) & ~LOCK_STATE) ==
+	       (uintptr_t)__builtin_thread_pointer();
 }
 
 #ifdef DEBUG_CHECKS
@@ -102,7 +116,6 @@ static inline void lock_assert_held(const struct lock *lock)
 static inline void lock_taken(struct lock *lock, bool quiet)
 {
 	lock->quiet = quiet;
-	__atomic_store_n(&lock->owner, __builtin_thread_pointer(), __ATOMIC_RELAXED);
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, 1);
 #endif
@@ -111,11 +124,12 @@ static inline void lock_taken(struct lock *lock, bool quiet)
 /* Take the lock, quietly, if it is free. Never waits, nor does its release; valid in any context. */
 static inline bool lock_try(struct lock *lock)
 {
-	uint32_t expected = LOCK_FREE;
+	uint64_t expected = LOCK_FREE;
 
 	lock_depth++;
 	barrier();
-	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_QUIET,
+	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected,
+							   lock_word(LOCK_QUIET),
 							   memory_order_acquire,
 							   memory_order_relaxed))) {
 		lock_taken(lock, true);
@@ -129,14 +143,15 @@ static inline bool lock_try(struct lock *lock)
 /* Wait for the lock. Not from a handler that interrupted the allocator. */
 static inline void lock_acquire(struct lock *lock)
 {
-	uint32_t expected = LOCK_FREE;
+	uint64_t expected = LOCK_FREE;
 
 #ifdef DEBUG_CHECKS
 	lock_check_order(lock);
 #endif
 	lock_depth++;
 	barrier();
-	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected, LOCK_HELD,
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected,
+							      lock_word(LOCK_HELD),
 							      memory_order_acquire,
 							      memory_order_relaxed)))
 		lock_acquire_slow(lock);
@@ -151,18 +166,28 @@ static inline void lock_release(struct lock *lock)
 #ifdef DEBUG_CHECKS
 	lock_note_held(lock, -1);
 #endif
-	__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELAXED);
 	/* pairs with the acquire in lock_try() and lock_acquire() */
-	if (unlikely(atomic_exchange_explicit(&lock->word, LOCK_FREE, memory_order_release) ==
-		     LOCK_WAITED) &&
+	if (unlikely((atomic_exchange_explicit(&lock->word, LOCK_FREE, memory_order_release) &
+		      LOCK_STATE) == LOCK_WAITED) &&
 	    !quiet)
 		lock_wake(lock);
 	barrier();
 	lock_depth--;
 }
 
-/* Take the lock as the flags allow: wait, or only try for a moment. */
+/* Take the lock as the flags allow: wait, but not for a stuck fork unless with __GFP_NOFAIL; or only try for a moment. */
 bool lock_get(struct lock *lock, gfp_t gfp);
+
+/* At which fork's begin this thread gave up to wait; 0: it did not. */
+extern _Thread_local uint32_t lock_stuck_at initial_exec;
+
+bool lock_is_stuck_still(void);
+
+/* Has this thread found that a fork waits for what it may hold? It must not wait then. */
+static inline bool lock_is_stuck(void)
+{
+	return unlikely(lock_stuck_at) && lock_is_stuck_still();
+}
 
 /* True while this thread is inside the allocator under a lock. */
 static inline bool lock_in_atomic(void)
@@ -173,10 +198,16 @@ static inline bool lock_in_atomic(void)
 /* All locks, by rank; NULL: none yet. */
 const struct lock *lock_list(void);
 
-void lock_fork_prepare(void);
-/* The same, for so many milliseconds: false, and nothing is held, if one of them can't be had. In a handler that interrupted the
+/*
+ * A fork: lock_fork_begin(), lock_fork_try() until it succeeds, then lock_fork_parent() or lock_fork_child(). In a handler that
+ * interrupted a fork another one may go through all of that.
+ */
+void lock_fork_begin(void);
+/* For so many milliseconds: false, and nothing is held, if one of the locks can't be had. In a handler that interrupted the
  * allocator: true, with those that could be had in LOCK_FORK_WAIT_MS. */
 bool lock_fork_try(unsigned ms);
+/* Begin, and take all, however long that is. */
+void lock_fork_prepare(void);
 void lock_fork_parent(void);
 void lock_fork_child(void);
 

@@ -34,17 +34,14 @@ bool locks_are_valid(void)
 	unsigned rank = LOCK_RANK_SLAB_MUTEX;
 
 	for (const struct lock *lock = lock_list(); lock; lock = lock->next) {
-		uint32_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
+		uint64_t word = atomic_load_explicit(&lock->word, memory_order_relaxed);
 
 		if (lock->rank < rank || lock->rank > LOCK_RANK_META)
 			return invalid("lock %p: rank %u follows rank %u", (const void *)lock,
 				       lock->rank, rank);
-		if (word > LOCK_QUIET)
-			return invalid("lock %p of rank %u: word %u", (const void *)lock,
+		if (!(word & ~LOCK_STATE) != !(word & LOCK_STATE))
+			return invalid("lock %p of rank %u: word %lx", (const void *)lock,
 				       lock->rank, word);
-		if (!word && lock_is_mine(lock))
-			return invalid("lock %p of rank %u: free, and this thread owns it",
-				       (const void *)lock, lock->rank);
 		rank = lock->rank;
 	}
 	return true;

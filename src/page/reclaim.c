@@ -12,6 +12,7 @@
  */
 #include "page/reclaim.h"
 
+#include "lib/lock.h"
 #include "lib/param.h"
 #include "lib/port.h"
 #include "os/os.h"
@@ -32,7 +33,8 @@ size_t reclaim_run(enum reclaim what)
 {
 	size_t bytes = 0;
 
-	for (struct shrinker *shrinker = shrinkers; shrinker; shrinker = shrinker->next)
+	for (struct shrinker *shrinker = shrinkers; shrinker && !lock_is_stuck();
+	     shrinker = shrinker->next)
 		bytes += shrinker->shrink(what);
 	return bytes;
 }

@@ -438,7 +438,8 @@ void slab_drop_empty(struct kmem_cache *cache)
 	if (cache->flags & KMEM_CACHE_TYPESAFE)
 		return;
 	list_init(&gone);
-	lock_acquire(&cache->lock);
+	if (!lock_get(&cache->lock, GFP_KERNEL))
+		return;
 	list_for_each_entry_safe(slab, next, &cache->partial, list) {
 		if (slab->inuse)
 			continue;

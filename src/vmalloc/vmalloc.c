@@ -116,7 +116,8 @@ static size_t purge(enum reclaim what, size_t bytes)
 	unsigned n;
 
 	do {
-		lock_acquire(&vmap_lock);
+		if (!lock_get(&vmap_lock, GFP_KERNEL))
+			break;
 		n = isolate_locked(what, &left, batch);
 		lock_release(&vmap_lock);
 		for (unsigned i = 0; i < n; i++)
@@ -127,7 +128,8 @@ static size_t purge(enum reclaim what, size_t bytes)
 
 static size_t vmalloc_shrink(enum reclaim what)
 {
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return 0;
 	size_t bytes = vmap_lazy_bytes;
 	lock_release(&vmap_lock);
 	if (what != RECLAIM_EXCESS)
@@ -171,7 +173,8 @@ struct vmap_area *vmalloc_take_addresses(size_t span, size_t align)
 {
 	struct vmap_area *area;
 
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return NULL;
 	area = vmap_take(VMAP_HOLE, span, align, GFP_KERNEL);
 	if (!area)
 		area = vmap_extend(span, align, GFP_KERNEL);
@@ -289,7 +292,8 @@ static struct vmap_area *take_joined(size_t span)
 	struct vmap_area *area = NULL;
 	unsigned n, joined = 1;
 
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return NULL;
 	n = isolate_run_locked(span, run);
 	lock_release(&vmap_lock);
 	if (!n)
@@ -357,7 +361,8 @@ static size_t excess_with(size_t span)
 {
 	size_t lazy, spare;
 
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return 0;
 	lazy = vmap_lazy_bytes;
 	spare = max_size((vmalloc_counts.bytes + span) / SPARE_SHARE, churn_spare_locked());
 	lock_release(&vmap_lock);
@@ -404,7 +409,7 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 	if (area) {
 		fresh = area->zeroed;
 	} else {
-		if (!gfpflags_allow_blocking(gfp))
+		if (!gfpflags_allow_blocking(gfp) || lock_is_stuck())
 			return NULL;
 		reclaim_poll();
 		area = take_new(span, align, gfp);

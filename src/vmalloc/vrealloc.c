@@ -55,7 +55,8 @@ static void shrink(struct vmap_area *area, size_t span)
 {
 	struct vmap_area *tail;
 
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return;
 	tail = vmap_split(area, span, GFP_KERNEL);
 	if (tail) {
 		vmalloc_counts.bytes -= tail->span;
@@ -72,7 +73,8 @@ static struct vmap_area *take_following(struct vmap_area *area, size_t need, uin
 {
 	struct vmap_area *next;
 
-	lock_acquire(&vmap_lock);
+	if (!lock_get(&vmap_lock, GFP_KERNEL))
+		return NULL;
 	next = vmap_next(area);
 	if (!next && area->addr + area->span == vmap_top) {
 		next = vmap_extend(need, 0, GFP_KERNEL);

@@ -289,7 +289,7 @@ static void *try_to_start(void *unused)
 
 static void start_fork_prepare(void)
 {
-	kmalloc_start_fork_prepare();
+	CHECK(kmalloc_start_fork_prepare(LOCK_FORK_TRY_MS));
 	lock_fork_prepare();
 }
 

@@ -30,10 +30,10 @@ static void lock_damaged_is_named(void)
 {
 	struct lock *lock = nth_lock(3);
 
-	NOTICES(lock->word = 7, locks_are_valid(), "lock %p of rank %u: word 7", (void *)lock,
-		lock->rank);
-	NOTICES(lock->owner = __builtin_thread_pointer(), locks_are_valid(),
-		"lock %p of rank %u: free, and this thread owns it", (void *)lock, lock->rank);
+	NOTICES(lock->word = LOCK_HELD, locks_are_valid(), "lock %p of rank %u: word 1",
+		(void *)lock, lock->rank);
+	NOTICES(lock->word = 0x7000, locks_are_valid(), "lock %p of rank %u: word 7000",
+		(void *)lock, lock->rank);
 	NOTICES(lock->rank = 99, locks_are_valid(), "lock %p: rank 99 follows rank %u",
 		(void *)lock, nth_lock(2)->rank);
 	NOTICES(lock->rank = 1, locks_are_valid(), "lock %p: rank 1 follows rank %u", (void *)lock,
