@@ -9,7 +9,8 @@
  * the list is let go, and then it is tried again. After: the parent releases them,
  * the child resets them, and forgets other threads' vfork children. Registered
  * in the first constructor of the process, so our `prepare` runs last and our
- * `child` first, and other handlers may allocate.
+ * `child` first, and other handlers may allocate. In between signals are blocked: a handler
+ * that forks amid a fork would release the locks of both, and the C library would wait for itself.
  *
  * vfork: see vfork.S, which calls the three functions here. The child borrows its
  * parent's memory and stack but has no rseq registration; it must leave
@@ -39,38 +40,24 @@ extern void *__dso_handle hidden;
 extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 
-/*
- * Of this thread's forks, each but the oldest in a handler that interrupted the one before: does it hold the streams? The newest
- * is the lowest bit.
- */
-static _Thread_local uint64_t streams_held initial_exec;
-
-static void lock_streams(bool streams)
-{
-	if (streams)
-		_IO_list_lock();
-	streams_held = streams_held << 1 | streams;
-}
-
-static void unlock_streams(void)
-{
-	bool streams = streams_held & 1;
-
-	streams_held >>= 1;
-	if (streams)
-		_IO_list_unlock();
-}
+/* This thread's fork, from its `prepare` on. */
+static _Thread_local struct {
+	uint64_t mask; /* of signals, before */
+	bool streams;  /* we hold the list */
+} current initial_exec;
 
 /* False: one of our locks can't be had. Nothing is held then. */
 static bool try_prepare(bool streams, unsigned ms)
 {
-	lock_streams(streams);
+	if (streams && _IO_list_lock)
+		_IO_list_lock();
 	if (kmalloc_start_fork_prepare(ms)) {
 		if (lock_fork_try(ms))
 			return true;
 		kmalloc_start_fork_done();
 	}
-	unlock_streams();
+	if (streams && _IO_list_unlock)
+		_IO_list_unlock();
 	return false;
 }
 
@@ -78,19 +65,28 @@ static void fork_prepare(void)
 {
 	/* where it does not lock them itself it does not reset them either */
 	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
+	uint64_t mask = os_block_signals();
+	unsigned ms = LOCK_FORK_TRY_MS;
 	_Atomic uint32_t word = 0;
 
-	lock_fork_begin();
-	/* who has one of ours may be waiting for the streams: let it have them */
-	for (unsigned ms = LOCK_FORK_TRY_MS; !try_prepare(streams, ms); ms *= 2)
+	/* who has one of ours may be waiting for the streams: let it have them, and signals their turn */
+	while (!try_prepare(streams, ms)) {
+		os_restore_signals(mask);
 		port_futex_wait_ms(&word, 0, 1);
+		mask = os_block_signals();
+		ms = ms < LOCK_FORK_WAIT_MS ? 2 * ms : ms;
+	}
+	current.mask = mask;
+	current.streams = streams;
 }
 
 static void fork_parent(void)
 {
 	lock_fork_parent();
 	kmalloc_start_fork_done();
-	unlock_streams();
+	if (current.streams && _IO_list_unlock)
+		_IO_list_unlock();
+	os_restore_signals(current.mask);
 }
 
 static void fork_child(void)
@@ -99,10 +95,7 @@ static void fork_child(void)
 	percpu_fork_child();
 	kmalloc_fork_child();
 	kmalloc_start_fork_done();
-	/* the C library has reset them, and does not know that interrupted forks hold them */
-	streams_held >>= 1;
-	for (uint64_t left = streams_held; left; left &= left - 1)
-		_IO_list_lock();
+	os_restore_signals(current.mask);
 }
 
 void fork_register(void)

@@ -58,7 +58,7 @@ exported gfp_t current_gfp_context(gfp_t gfp)
 		gfp &= ~__GFP_FS;
 	if (context_scope & SCOPE_NORECLAIM)
 		gfp |= __GFP_MEMALLOC | __GFP_NORETRY;
-	if (gfpflags_allow_blocking(gfp) && (context_is_atomic() || lock_is_stuck()))
+	if (gfpflags_allow_blocking(gfp) && context_is_atomic())
 		gfp = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_HIGH;
 	return gfp;
 }

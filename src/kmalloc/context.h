@@ -24,7 +24,7 @@ static inline bool context_is_atomic(void)
 /* For calls without flags, malloc() and its like: what GFP_KERNEL comes to here. */
 static inline gfp_t context_gfp(void)
 {
-	return context_is_atomic() || lock_is_stuck() ? GFP_ATOMIC : GFP_KERNEL;
+	return context_is_atomic() ? GFP_ATOMIC : GFP_KERNEL;
 }
 
 /*

@@ -253,7 +253,7 @@ static void *alloc_small(unsigned index, gfp_t gfp, bool *zeroed)
 	return vmalloc_area(cache->object_size, natural_alignment(cache), gfp, zeroed);
 }
 
-/* Where nothing may be waited for, or not any longer, and the caches have nothing. */
+/* Where nothing may be waited for, and the caches have nothing. */
 static cold_path void *alloc_last(size_t size, size_t align, bool *zeroed)
 {
 	void *object = reserve_alloc(size, align, NULL);
@@ -271,7 +271,7 @@ static void *alloc_class(unsigned index, bool *zeroed)
 
 	kvmalloc_poll_deferred(gfp);
 	object = alloc_small(index, gfp, zeroed);
-	if (likely(object) || (gfpflags_allow_blocking(gfp) && !lock_is_stuck()))
+	if (likely(object) || gfpflags_allow_blocking(gfp))
 		return object;
 	return alloc_last(kmem_caches[index].object_size, natural_alignment(&kmem_caches[index]),
 			  zeroed);
@@ -286,7 +286,7 @@ static void *alloc_area(size_t size, size_t align, bool *zeroed)
 	if (context_scope & SCOPE_ATOMIC)
 		return alloc_last(size, align, zeroed);
 	area = vmalloc_area(size, align, gfp, zeroed);
-	if (likely(area) || (gfpflags_allow_blocking(gfp) && !lock_is_stuck()))
+	if (likely(area) || gfpflags_allow_blocking(gfp))
 		return area;
 	return alloc_last(size, align, zeroed);
 }
@@ -492,7 +492,7 @@ void *kvmalloc_resize_at(void *ptr, size_t size, const void *caller, uintptr_t c
 		void *area = resize_area(ptr, old_size, size, caller);
 
 		/* it moves what it can without waiting; a copy is the last way */
-		if (area || !(context_is_atomic() || lock_is_stuck()))
+		if (area || !context_is_atomic())
 			return area;
 	}
 	return alloc_and_copy(ptr, old_size, size, caller, caller_sp);

@@ -73,9 +73,8 @@
 #define LIMIT_MATTERS (64 * GIB) /* below this RLIMIT_AS the maps are worth saving */
 
 _Atomic uint32_t start_state;
-static void *start_owner; /* thread pointer of who made it RUNNING; NULL: nobody */
-/* And did so to fork: forks of it, each in a handler that interrupted the one before. */
-static unsigned start_forking;
+static void *start_owner;  /* thread pointer of who made it RUNNING; NULL: nobody */
+static bool start_forking; /* and did so to fork */
 static uint32_t start_before_fork;
 
 static size_t round_up_pow2(size_t n)
@@ -233,10 +232,6 @@ bool kmalloc_start_fork_prepare(unsigned ms)
 	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
 	unsigned waited = 0;
 
-	if (state == START_RUNNING && start_is_mine() && start_forking) {
-		start_forking++;
-		return true;
-	}
 	while (state != START_DONE && !start_is_mine()) {
 		if (state == START_RUNNING) {
 			if (waited++ == (nested ? LOCK_FORK_WAIT_MS : ms))
@@ -250,7 +245,7 @@ bool kmalloc_start_fork_prepare(unsigned ms)
 		barrier();
 		if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
 			start_before_fork = state;
-			start_forking = 1;
+			start_forking = true;
 			__atomic_store_n(&start_owner, __builtin_thread_pointer(),
 					 __ATOMIC_RELAXED);
 		}
@@ -266,8 +261,8 @@ void kmalloc_start_fork_done(void)
 		return;
 	lock_depth++;
 	barrier();
-	if (!--start_forking)
-		end_running(start_before_fork);
+	start_forking = false;
+	end_running(start_before_fork);
 	barrier();
 	lock_depth--;
 }

@@ -20,8 +20,7 @@
  * goes on in parent and child alike; for all the others together it waits for a second, and for each for
  * SLEEPS_MIN times at least. A lock that stays busy is given up: its holder waits for one of ours, which happens
  * where it asks for metadata, before it changes anything; or it was interrupted as well, by a handler that stays
- * (docs/limits.md). The child resets every lock that is not the interrupted code's. That code may be a fork that was taking the locks:
- * forks of a thread have levels, and each releases its own.
+ * (docs/limits.md). The child resets every lock that is not the interrupted code's.
  */
 #include "lib/lock.h"
 
@@ -35,16 +34,10 @@
 #define SLEEPS_MIN 20 /* before it goes: so long did others have the CPU, whatever the clock says */
 
 _Thread_local int lock_depth initial_exec;
-_Thread_local uint32_t lock_stuck_at initial_exec;
 
 static struct lock
 	*all_locks; /* by rank; only ever grows: at start-up, later under the first lock of all */
 static struct lock *last_of_rank[LOCK_RANK_META + 1]; /* NULL: none yet */
-
-static _Atomic uint32_t forks;	     /* begun, and not ended */
-static _Atomic uint32_t forks_ended; /* ever; wraps */
-/* Of this thread, each but the first in a handler that interrupted the one before. */
-static _Thread_local uint16_t fork_level initial_exec;
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
@@ -52,7 +45,7 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 
 	atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
 	lock->rank = (uint8_t)rank;
-	lock->forked = 0;
+	lock->forked = false;
 	for (unsigned below = rank; below; below--) {
 		if (last_of_rank[below]) {
 			link = &last_of_rank[below]->next;
@@ -158,36 +151,12 @@ cold_path void lock_acquire_slow(struct lock *lock)
 	take_until(lock, UINT64_MAX, SLEEP_MS);
 }
 
-/* Not counted as held while others' locks are, so any order is right. */
-static bool acquire_until(struct lock *lock, uint64_t end, unsigned step_ms)
+bool lock_get(struct lock *lock, gfp_t gfp)
 {
-	lock_depth++;
-	barrier();
-	if (likely(take_until(lock, end, step_ms))) {
-		lock_taken(lock, false);
+	if (likely(gfpflags_allow_blocking(gfp))) {
+		lock_acquire(lock);
 		return true;
 	}
-	barrier();
-	lock_depth--;
-	return false;
-}
-
-/* 0 is for nobody. */
-static uint32_t stuck_mark(void)
-{
-	return atomic_load(&forks_ended) * 2 + 1;
-}
-
-bool lock_is_stuck_still(void)
-{
-	if (atomic_load(&forks) && lock_stuck_at == stuck_mark())
-		return true;
-	lock_stuck_at = 0;
-	return false;
-}
-
-static bool try_for_a_moment(struct lock *lock)
-{
 	for (int i = 0; i < TRY_SPIN_LIMIT; i++) {
 		if (lock_try(lock))
 			return true;
@@ -198,61 +167,18 @@ static bool try_for_a_moment(struct lock *lock)
 	return false;
 }
 
-static cold_path bool get_slow(struct lock *lock, gfp_t gfp)
+/* For fork, which takes others' locks while it has this one, in the order of ranks. */
+static bool acquire_until(struct lock *lock, uint64_t end)
 {
-	uint32_t mark;
-
-	if (!(gfp & __GFP_NOFAIL) && lock_is_stuck())
-		return try_for_a_moment(lock);
-	do {
-		mark = stuck_mark();
-		if (acquire_until(lock, port_clock_ms() + LOCK_STUCK_MS, SLEEP_MS))
-			return true;
-	} while (gfp & __GFP_NOFAIL || !atomic_load(&forks));
-	lock_stuck_at = mark;
-	return false;
-}
-
-bool lock_get(struct lock *lock, gfp_t gfp)
-{
-	if (unlikely(!gfpflags_allow_blocking(gfp)))
-		return try_for_a_moment(lock);
-#ifdef DEBUG_CHECKS
-	lock_check_order(lock);
-#endif
 	lock_depth++;
 	barrier();
-	if (likely(take_free(lock))) {
+	if (take_until(lock, end, BOUNDED_WAIT_MS)) {
 		lock_taken(lock, false);
 		return true;
 	}
 	barrier();
 	lock_depth--;
-	return get_slow(lock, gfp);
-}
-
-void lock_fork_begin(void)
-{
-	fork_level++;
-	atomic_fetch_add(&forks, 1);
-}
-
-void lock_fork_prepare(void)
-{
-	lock_fork_begin();
-	while (!lock_fork_try(LOCK_FORK_WAIT_MS))
-		;
-}
-
-static void release_all(void)
-{
-	/* in list order too: nobody can wait for two of them */
-	for (struct lock *lock = all_locks; lock; lock = lock->next) {
-		if (!lock_is_mine(lock) || lock->forked != fork_level)
-			continue;
-		lock->forked = 0;
-		lock_release(lock);
-	}
+	return false;
 }
 
 bool lock_fork_try(unsigned ms)
@@ -260,26 +186,34 @@ bool lock_fork_try(unsigned ms)
 	bool nested = lock_in_atomic();
 	uint64_t end = port_clock_ms() + (nested ? LOCK_FORK_WAIT_MS : ms);
 
-	/* every rank in turn, so the order holds */
 	for (struct lock *lock = all_locks; lock; lock = lock->next) {
 		if (nested && lock_is_mine(lock))
 			continue;
-		if (acquire_until(lock, end, BOUNDED_WAIT_MS)) {
-			lock->forked = fork_level;
+		if (acquire_until(lock, end)) {
+			lock->forked = true;
 		} else if (!nested) {
-			release_all();
+			lock_fork_parent();
 			return false;
 		}
 	}
 	return true;
 }
 
+void lock_fork_prepare(void)
+{
+	while (!lock_fork_try(LOCK_FORK_WAIT_MS))
+		;
+}
+
 void lock_fork_parent(void)
 {
-	release_all();
-	fork_level--;
-	atomic_fetch_add(&forks_ended, 1);
-	atomic_fetch_sub(&forks, 1);
+	/* in list order too: nobody can wait for two of them */
+	for (struct lock *lock = all_locks; lock; lock = lock->next) {
+		if (!lock_is_mine(lock) || !lock->forked)
+			continue;
+		lock->forked = false;
+		lock_release(lock);
+	}
 }
 
 void lock_fork_child(void)
@@ -290,21 +224,17 @@ void lock_fork_child(void)
 		bool mine = lock_is_mine(lock);
 
 		/* those of the interrupted code stay its own; all others' holders are not here */
-		if (mine && lock->forked != fork_level)
+		if (mine && !lock->forked)
 			continue;
 #ifdef DEBUG_CHECKS
 		if (mine)
 			lock_note_held(lock, -1);
 #endif
 		taken += mine;
-		lock->forked = 0;
+		lock->forked = false;
 		atomic_store_explicit(&lock->word, LOCK_FREE, memory_order_relaxed);
 	}
 	lock_depth -= taken;
-	fork_level--;
-	atomic_fetch_add(&forks_ended, 1);
-	/* those of other threads are not here */
-	atomic_store(&forks, fork_level);
 }
 
 #ifdef DEBUG_CHECKS

@@ -40,12 +40,7 @@
  * of them, so no other thread is inside any; the parent releases them, the
  * child resets them (the sleepers are not in the child). A lock that is made after the
  * start (a cache's) joins the list under slab_mutex, the first of all, which fork holds.
- *
- * STUCK FORKS. With all locks in its hands fork waits for locks of the C library, whose holder may be waiting for one of ours; and a
- * fork in a handler waits for them with the locks of what it interrupted. So lock_get() never waits for good: once it has waited for
- * LOCK_STUCK_MS, and some fork has begun and not ended, it fails as in a handler that interrupted the allocator. From then on, until a
- * fork ends, the thread is stuck (lock_is_stuck()): it only tries, and its requests go on as such a handler's do. lock_acquire() does
- * wait for good: it is for the middle of an operation, whose first lock was lock_get()'s, and for calls that are no allocation.
+ * No handler may come between lock_fork_try() and lock_fork_parent() or lock_fork_child(): who forks blocks signals.
  */
 #ifndef LIB_LOCK_H
 #define LIB_LOCK_H
@@ -69,7 +64,6 @@ enum lock_rank {
 };
 
 #define LOCK_FORK_WAIT_MS 1000 /* so long does a fork in a handler wait for other threads */
-#define LOCK_STUCK_MS 2000     /* so long does an allocation wait beside a fork */
 #define LOCK_FORK_TRY_MS 50    /* and any at first, before it tries again, for longer */
 
 /* States; a thread pointer is aligned to more. */
@@ -79,8 +73,8 @@ enum { LOCK_FREE, LOCK_HELD, LOCK_WAITED, LOCK_QUIET };
 struct lock {
 	_Atomic uint64_t word; /* LOCK_FREE, or who holds it | how */
 	uint8_t rank;
-	bool quiet;	 /* the holder wakes nobody; written and read by the holder */
-	uint16_t forked; /* level of the holder's fork that took it, 0: none; guarded by the lock */
+	bool quiet;	   /* the holder wakes nobody; written and read by the holder */
+	bool forked;	   /* taken by the holder's fork; guarded by the lock */
 	struct lock *next; /* all locks, by rank; NULL ends it */
 };
 
@@ -175,19 +169,8 @@ static inline void lock_release(struct lock *lock)
 	lock_depth--;
 }
 
-/* Take the lock as the flags allow: wait, but not for a stuck fork unless with __GFP_NOFAIL; or only try for a moment. */
+/* Take the lock as the flags allow: wait, or only try for a moment. */
 bool lock_get(struct lock *lock, gfp_t gfp);
-
-/* At which fork's begin this thread gave up to wait; 0: it did not. */
-extern _Thread_local uint32_t lock_stuck_at initial_exec;
-
-bool lock_is_stuck_still(void);
-
-/* Has this thread found that a fork waits for what it may hold? It must not wait then. */
-static inline bool lock_is_stuck(void)
-{
-	return unlikely(lock_stuck_at) && lock_is_stuck_still();
-}
 
 /* True while this thread is inside the allocator under a lock. */
 static inline bool lock_in_atomic(void)
@@ -199,14 +182,11 @@ static inline bool lock_in_atomic(void)
 const struct lock *lock_list(void);
 
 /*
- * A fork: lock_fork_begin(), lock_fork_try() until it succeeds, then lock_fork_parent() or lock_fork_child(). In a handler that
- * interrupted a fork another one may go through all of that.
+ * Take all locks for a fork, in so many milliseconds: false, and nothing is held, if one of them can't be had. In a handler that
+ * interrupted the allocator: true, with those that could be had in LOCK_FORK_WAIT_MS.
  */
-void lock_fork_begin(void);
-/* For so many milliseconds: false, and nothing is held, if one of the locks can't be had. In a handler that interrupted the
- * allocator: true, with those that could be had in LOCK_FORK_WAIT_MS. */
 bool lock_fork_try(unsigned ms);
-/* Begin, and take all, however long that is. */
+/* The same, however long that is. */
 void lock_fork_prepare(void);
 void lock_fork_parent(void);
 void lock_fork_child(void);

@@ -310,8 +310,7 @@ size_t page_purge(enum page_purge what)
 	do {
 		bool stuck = false;
 
-		if (!zone_lock_get(GFP_KERNEL))
-			break;
+		zone_lock_get(GFP_KERNEL);
 		n = isolate_locked(what, batch);
 		lock_release(&zone_lock);
 		for (unsigned i = 0; i < n; i++) {
@@ -321,10 +320,7 @@ size_t page_purge(enum page_purge what)
 
 			stuck |= !done;
 			bytes += done ? size : 0;
-			if (!zone_lock_get(GFP_KERNEL)) {
-				defer(batch[i]);
-				continue;
-			}
+			lock_acquire(&zone_lock);
 			if (!done)
 				batch[i]->stamp = stamp_now();
 			purged_bytes += done ? size : 0;
@@ -343,8 +339,7 @@ size_t page_offline(void)
 	struct list_head *sections = &area_of(PAGE_CLEAN)->list[MAX_ORDER];
 	size_t bytes = 0;
 
-	if (!zone_lock_get(GFP_KERNEL))
-		return 0;
+	lock_acquire(&zone_lock);
 	while (!list_empty(sections)) {
 		struct page *page = list_first_entry(sections, struct page, list);
 

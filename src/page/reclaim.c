@@ -12,7 +12,6 @@
  */
 #include "page/reclaim.h"
 
-#include "lib/lock.h"
 #include "lib/param.h"
 #include "lib/port.h"
 #include "os/os.h"
@@ -33,8 +32,7 @@ size_t reclaim_run(enum reclaim what)
 {
 	size_t bytes = 0;
 
-	for (struct shrinker *shrinker = shrinkers; shrinker && !lock_is_stuck();
-	     shrinker = shrinker->next)
+	for (struct shrinker *shrinker = shrinkers; shrinker; shrinker = shrinker->next)
 		bytes += shrinker->shrink(what);
 	return bytes;
 }

@@ -206,8 +206,8 @@ bool zone_is_valid(void)
 	bool held = lock_is_mine(lock);
 	bool valid;
 
-	if (!held && !lock_get(lock, GFP_KERNEL))
-		return true;
+	if (!held)
+		lock_acquire(lock);
 	zone_view(&zone);
 	valid = zone_is_valid_locked(&zone);
 	if (!held)
@@ -286,8 +286,8 @@ bool meta_is_valid(void)
 	bool held = lock_is_mine(lock);
 	bool valid;
 
-	if (!held && !lock_get(lock, GFP_KERNEL))
-		return true;
+	if (!held)
+		lock_acquire(lock);
 	meta_view(&meta);
 	valid = meta_is_valid_locked(&meta);
 	if (!held)

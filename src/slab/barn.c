@@ -100,8 +100,7 @@ struct slab_sheaf *barn_shrink(struct kmem_cache *cache, bool all)
 	struct slab_sheaf *list = NULL;
 	unsigned n;
 
-	if (!lock_get(&barn->lock, GFP_KERNEL))
-		return NULL;
+	lock_acquire(&barn->lock);
 	n = all ? barn->nr_full : barn->low_full;
 	for (; n; n--) {
 		struct slab_sheaf *sheaf = barn->full;

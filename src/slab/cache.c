@@ -206,10 +206,8 @@ void kmem_cache_flush_list(struct kmem_cache *cache, struct slab_sheaf *list)
 		struct slab_sheaf *sheaf = list;
 
 		list = sheaf->next;
-		if (flush_sheaf(cache, sheaf, GFP_KERNEL))
-			meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
-		else
-			kmem_cache_defer_sheaf(cache, sheaf);
+		flush_sheaf(cache, sheaf, GFP_KERNEL);
+		meta_free(sheaf, sheaf_bytes(cache->capacity), GFP_KERNEL);
 	}
 }
 
@@ -522,9 +520,8 @@ void kmem_cache_drain_this_cpu(struct kmem_cache *cache)
 	}
 	while (n < cache->capacity && percpu_pop_slow(cache->index, &batch[n], GFP_KERNEL))
 		n++;
-	/* there is no other place for them */
 	if (n)
-		slab_flush(cache, batch, n, GFP_KERNEL | __GFP_NOFAIL);
+		slab_flush(cache, batch, n, GFP_KERNEL);
 }
 
 static void shrink_one(struct kmem_cache *cache, enum reclaim what, bool drain)

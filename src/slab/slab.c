@@ -438,8 +438,7 @@ void slab_drop_empty(struct kmem_cache *cache)
 	if (cache->flags & KMEM_CACHE_TYPESAFE)
 		return;
 	list_init(&gone);
-	if (!lock_get(&cache->lock, GFP_KERNEL))
-		return;
+	lock_acquire(&cache->lock);
 	list_for_each_entry_safe(slab, next, &cache->partial, list) {
 		if (slab->inuse)
 			continue;

@@ -459,31 +459,28 @@ bool cached_objects_are_valid(void)
 	return marks.valid;
 }
 
-static bool check_barn(const struct kmem_cache *cache)
+static bool lock_if_free(struct lock *lock)
 {
-	return barn_is_valid(cache, true);
-}
-
-/* Under a lock; true as well where that can't be had, beside a stuck fork (lock.h). */
-static bool is_valid_under(struct lock *lock, const struct kmem_cache *cache,
-			   bool (*is_valid)(const struct kmem_cache *cache))
-{
-	bool held = lock_is_mine(lock), valid;
-
-	if (!held && !lock_get(lock, GFP_KERNEL))
-		return true;
-	valid = is_valid(cache);
-	if (!held)
-		lock_release(lock);
-	return valid;
+	if (lock_is_mine(lock))
+		return false;
+	lock_acquire(lock);
+	return true;
 }
 
 bool kmem_caches_are_valid(void)
 {
 	for_each_kmem_cache(cache)
 	{
-		if (!is_valid_under(&cache->barn.lock, cache, check_barn) ||
-		    !is_valid_under(&cache->lock, cache, kmem_cache_is_valid))
+		bool taken = lock_if_free(&cache->barn.lock), valid;
+
+		valid = barn_is_valid(cache, true);
+		if (taken)
+			lock_release(&cache->barn.lock);
+		taken = lock_if_free(&cache->lock);
+		valid = valid && kmem_cache_is_valid(cache);
+		if (taken)
+			lock_release(&cache->lock);
+		if (!valid)
 			return false;
 	}
 	return true;

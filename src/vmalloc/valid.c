@@ -200,8 +200,8 @@ bool vmap_is_valid(void)
 {
 	bool held = lock_is_mine(&vmap_lock), valid;
 
-	if (!held && !lock_get(&vmap_lock, GFP_KERNEL))
-		return true;
+	if (!held)
+		lock_acquire(&vmap_lock);
 	valid = vmap_is_valid_locked();
 	if (!held)
 		lock_release(&vmap_lock);

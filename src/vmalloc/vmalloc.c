@@ -116,8 +116,7 @@ static size_t purge(enum reclaim what, size_t bytes)
 	unsigned n;
 
 	do {
-		if (!lock_get(&vmap_lock, GFP_KERNEL))
-			break;
+		lock_acquire(&vmap_lock);
 		n = isolate_locked(what, &left, batch);
 		lock_release(&vmap_lock);
 		for (unsigned i = 0; i < n; i++)
@@ -128,8 +127,7 @@ static size_t purge(enum reclaim what, size_t bytes)
 
 static size_t vmalloc_shrink(enum reclaim what)
 {
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return 0;
+	lock_acquire(&vmap_lock);
 	size_t bytes = vmap_lazy_bytes;
 	lock_release(&vmap_lock);
 	if (what != RECLAIM_EXCESS)
@@ -173,8 +171,7 @@ struct vmap_area *vmalloc_take_addresses(size_t span, size_t align)
 {
 	struct vmap_area *area;
 
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return NULL;
+	lock_acquire(&vmap_lock);
 	area = vmap_take(VMAP_HOLE, span, align, GFP_KERNEL);
 	if (!area)
 		area = vmap_extend(span, align, GFP_KERNEL);
@@ -292,8 +289,7 @@ static struct vmap_area *take_joined(size_t span)
 	struct vmap_area *area = NULL;
 	unsigned n, joined = 1;
 
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return NULL;
+	lock_acquire(&vmap_lock);
 	n = isolate_run_locked(span, run);
 	lock_release(&vmap_lock);
 	if (!n)
@@ -361,8 +357,7 @@ static size_t excess_with(size_t span)
 {
 	size_t lazy, spare;
 
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return 0;
+	lock_acquire(&vmap_lock);
 	lazy = vmap_lazy_bytes;
 	spare = max_size((vmalloc_counts.bytes + span) / SPARE_SHARE, churn_spare_locked());
 	lock_release(&vmap_lock);
@@ -409,7 +404,7 @@ void *vmalloc_area(size_t size, size_t align, gfp_t gfp, bool *zeroed)
 	if (area) {
 		fresh = area->zeroed;
 	} else {
-		if (!gfpflags_allow_blocking(gfp) || lock_is_stuck())
+		if (!gfpflags_allow_blocking(gfp))
 			return NULL;
 		reclaim_poll();
 		area = take_new(span, align, gfp);

@@ -55,8 +55,7 @@ static void shrink(struct vmap_area *area, size_t span)
 {
 	struct vmap_area *tail;
 
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return;
+	lock_acquire(&vmap_lock);
 	tail = vmap_split(area, span, GFP_KERNEL);
 	if (tail) {
 		vmalloc_counts.bytes -= tail->span;
@@ -73,8 +72,7 @@ static struct vmap_area *take_following(struct vmap_area *area, size_t need, uin
 {
 	struct vmap_area *next;
 
-	if (!lock_get(&vmap_lock, GFP_KERNEL))
-		return NULL;
+	lock_acquire(&vmap_lock);
 	next = vmap_next(area);
 	if (!next && area->addr + area->span == vmap_top) {
 		next = vmap_extend(need, 0, GFP_KERNEL);

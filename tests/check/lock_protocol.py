@@ -11,7 +11,7 @@ thread that sleeps without a bound when nothing else can happen. The kinds:
   acquire  waits for the lock, without a bound unless it met a quiet holder: lock_acquire(), which in truth
            looks now and then besides
   try      lock_try(): takes it quietly if it is free; its release wakes nobody
-  until    acquire_until(), of lock_get() and fork: waits in bounded steps, and may go without the lock
+  until    acquire_until(), of fork: waits in bounded steps, and may go without the lock
 
 The same search must find what is wrong with two faulty ways to wait for a time only.
 """

@@ -114,10 +114,10 @@ static bool go_together(const struct map *a, const struct map *b)
 static void see_text(struct modules *modules, const char *text)
 {
 	struct map first = { 0 }, last = { 0 }, line;
-	bool is_code = false;
+	bool is_code = false, is_first = true;
 
 	while (modules_next_line(&text, &line)) {
-		if (first.line && go_together(&last, &line)) {
+		if (!is_first && go_together(&last, &line)) {
 			last = line;
 			is_code |= line.perms[2] == 'x';
 			continue;
@@ -125,6 +125,7 @@ static void see_text(struct modules *modules, const char *text)
 		if (is_code)
 			see_module(modules, &first, &last);
 		first = last = line;
+		is_first = false;
 		is_code = line.perms[2] == 'x';
 	}
 	if (is_code)

@@ -7,8 +7,6 @@
 #include "lib/lock.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/time.h>
 
 #define THREADS 8
 #define ROUNDS 20000
@@ -148,7 +146,6 @@ static void fork_that_tries_gives_all_back(void)
 	init();
 	CHECK(pthread_create(&thread, NULL, hold, NULL) == 0);
 	wait_for(1);
-	lock_fork_begin();
 	CHECK(!lock_fork_try(LOCK_FORK_TRY_MS));
 	CHECK(!lock_in_atomic() && !lock_is_mine(&high));
 	CHECK(lock_try(&high));
@@ -161,112 +158,39 @@ static void fork_that_tries_gives_all_back(void)
 	CHECK(!lock_in_atomic());
 }
 
-static void *allocate_beside_a_fork(void *arg)
+static void *be_busy(void *arg)
 {
-	/* as malloc() would: not at once, but neither for ever */
-	CHECK(!lock_get(&low, GFP_KERNEL));
-	CHECK(lock_is_stuck() && !lock_in_atomic());
-	CHECK(!lock_get(&high, GFP_KERNEL));
-	atomic_store(&step, 1);
-	wait_for(2);
-	CHECK(!lock_is_stuck());
-	CHECK(lock_get(&low, GFP_KERNEL));
-	lock_release(&low);
+	while (atomic_load(&step) < 2) {
+		lock_acquire(&high);
+		usleep(5000);
+		lock_release(&high);
+		usleep(100);
+	}
 	return arg;
 }
 
-/* A fork that has all locks waits for what another thread has: that one must get on. */
-static void allocation_gives_up_beside_a_stuck_fork(void)
+/* In a handler that interrupted the allocator: one that can't be had takes all the time, one that is merely busy is waited for. */
+static void fork_under_a_lock_gives_no_busy_lock_up(void)
 {
-	pthread_t thread;
+	static struct lock own;
+	pthread_t holder, busy;
 
 	init();
-	lock_fork_prepare();
-	CHECK(pthread_create(&thread, NULL, allocate_beside_a_fork, NULL) == 0);
+	lock_init(&own, LOCK_RANK_ZONE);
+	CHECK(pthread_create(&holder, NULL, hold, NULL) == 0);
 	wait_for(1);
-	lock_fork_parent();
+	CHECK(pthread_create(&busy, NULL, be_busy, NULL) == 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK(lock_try(&own));
+		CHECK(lock_fork_try(0));
+		CHECK(!lock_is_mine(&low) && lock_is_mine(&high));
+		lock_fork_parent();
+		CHECK(lock_is_mine(&own) && !lock_is_mine(&high));
+		lock_release(&own);
+	}
 	atomic_store(&step, 2);
-	pthread_join(thread, NULL);
-	CHECK(!lock_in_atomic() && lock_try(&low) && lock_try(&high));
-}
-
-static void *get_where_nobody_forks(void *arg)
-{
-	CHECK(lock_get(&low, GFP_KERNEL));
-	lock_release(&low);
-	return arg;
-}
-
-static void allocation_waits_on_where_nobody_forks(void)
-{
-	pthread_t thread;
-
-	init();
-	lock_acquire(&low);
-	CHECK(pthread_create(&thread, NULL, get_where_nobody_forks, NULL) == 0);
-	usleep((LOCK_STUCK_MS + 500) * 1000);
-	lock_release(&low);
-	pthread_join(thread, NULL);
-}
-
-static _Atomic int handled;
-
-static void child_amid_a_fork(void *arg)
-{
-	(void)arg;
-	lock_fork_child();
-	CHECK(lock_is_mine(&low) && low.forked && lock_in_atomic());
-	CHECK(lock_try(&high));
-	lock_release(&high);
-}
-
-static void fork_in_handler(int signum)
-{
-	(void)signum;
-	CHECK(lock_is_mine(&low) && low.forked);
-	lock_fork_begin();
-	CHECK(lock_fork_try(0));
-	CHECK(!lock_is_mine(&high));
-	lock_fork_parent();
-	/* the interrupted fork's stay its own */
-	CHECK(lock_is_mine(&low) && low.forked && lock_in_atomic());
-	lock_fork_begin();
-	CHECK(lock_fork_try(0));
-	CHECK_EQ(unit_child(child_amid_a_fork, NULL).status, 0);
-	lock_fork_parent();
-	atomic_store(&handled, 1);
-}
-
-static void *hold_high(void *arg)
-{
-	lock_acquire(&high);
-	atomic_store(&step, 1);
-	while (!atomic_load(&handled))
-		usleep(1000);
-	lock_release(&high);
-	return arg;
-}
-
-/* A handler forks while the thread that it interrupted takes the locks for a fork. */
-static void fork_amid_a_fork_takes_none_of_its_locks(void)
-{
-	struct sigaction action = { .sa_handler = fork_in_handler };
-	struct itimerval soon = { .it_value = { 0, 20000 } };
-	pthread_t thread;
-
-	init();
-	CHECK(pthread_create(&thread, NULL, hold_high, NULL) == 0);
-	wait_for(1);
-	CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &soon, NULL) == 0);
-	lock_fork_begin();
-	CHECK(lock_fork_try(20000));
-	CHECK(atomic_load(&handled));
-	CHECK(lock_is_mine(&low) && lock_is_mine(&high));
-	lock_fork_parent();
-	CHECK(!lock_in_atomic());
-	CHECK(lock_try(&low));
-	lock_release(&low);
-	pthread_join(thread, NULL);
+	pthread_join(holder, NULL);
+	pthread_join(busy, NULL);
 }
 
 static void *wait_for_low(void *arg)
@@ -279,9 +203,8 @@ static void *wait_for_low(void *arg)
 
 static void *try_both(void *arg)
 {
-	lock_fork_begin();
-	lock_fork_try(3);
-	lock_fork_parent();
+	if (lock_fork_try(3))
+		lock_fork_parent();
 	return arg;
 }
 
@@ -324,9 +247,7 @@ int main(void)
 		UNIT_TEST_RAW(fork_leaves_all_locks_free_on_both_sides),
 		UNIT_TEST_RAW(fork_under_a_lock_leaves_it_to_its_holder),
 		UNIT_TEST_RAW(fork_that_tries_gives_all_back),
-		UNIT_TEST_RAW(allocation_gives_up_beside_a_stuck_fork),
-		UNIT_TEST_RAW(allocation_waits_on_where_nobody_forks),
-		UNIT_TEST_RAW(fork_amid_a_fork_takes_none_of_its_locks),
+		UNIT_TEST_RAW(fork_under_a_lock_gives_no_busy_lock_up),
 		UNIT_TEST_RAW(fork_that_tries_keeps_nobodys_wake_up),
 	};
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * atfork.c THREADS SECONDS - what comes between the library's fork handlers and the fork.
+ *
+ *  - pthread_atfork() makes the C library's list of handlers longer, now and then, under a lock that fork() waits for with all of the
+ *    library's in its hands: so what it allocates must not wait for those.
+ *  - A signal handler that came between them would find the thread amid the allocator, and one that forks would release its locks: so
+ *    none comes, though they come before and after, in parent and child.
+ */
+#include "stress.h"
+
+#include <sys/wait.h>
+
+#define HANDLERS 48 /* that the C library has room for at first */
+#define CHILD_SECONDS 30
+#define MAX_THREADS 16
+
+static _Atomic int go, ready, stop;
+static _Atomic unsigned long nr_handled, nr_amid;
+static bool (*in_atomic)(void); /* kmalloc/gfp.h */
+static uint64_t seed;
+
+static void some_blocks(uint64_t state)
+{
+	void *own[40];
+
+	for (int i = 0; i < 40; i++) {
+		own[i] = new_block(&state, random_size(&state), next_random(&state) | 1);
+		CHECK(own[i] != NULL);
+	}
+	for (int i = 0; i < 40; i++) {
+		check_stamp(own[i], 0, "block");
+		free(own[i]);
+	}
+}
+
+static void reap(pid_t pid)
+{
+	int status;
+
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void nothing(void)
+{
+}
+
+static void begin(void)
+{
+	atomic_store(&go, 1);
+}
+
+static void *lengthen_list(void *unused)
+{
+	atomic_store(&ready, 1);
+	while (!atomic_load(&go))
+		;
+	for (volatile uint64_t i = seed % 3000; i; i--)
+		;
+	CHECK(pthread_atfork(nothing, NULL, NULL) == 0);
+	return unused;
+}
+
+/* In a child of its own, as the list grows once in a while only. */
+static void fork_while_the_list_grows(void)
+{
+	pthread_t thread;
+	pid_t pid;
+
+	alarm(CHILD_SECONDS);
+	CHECK(pthread_create(&thread, NULL, lengthen_list, NULL) == 0);
+	while (!atomic_load(&ready))
+		;
+	pid = fork();
+	if (pid == 0) {
+		some_blocks(seed);
+		_exit(0);
+	}
+	reap(pid);
+	pthread_join(thread, NULL);
+	some_blocks(seed);
+}
+
+static void grow_lists(uint64_t until)
+{
+	unsigned trials = 0;
+
+	/* the library has one */
+	for (int i = 2; i < HANDLERS; i++)
+		CHECK(pthread_atfork(nothing, NULL, NULL) == 0);
+	CHECK(pthread_atfork(begin, NULL, NULL) == 0);
+	for (; now_ms() < until; trials++) {
+		pid_t pid = fork();
+
+		next_random(&seed);
+		if (pid == 0) {
+			atomic_store(&go, 0);
+			fork_while_the_list_grows();
+			_exit(0);
+		}
+		reap(pid);
+	}
+	say_to(1, "%u forks beside a list that grows", trials);
+	CHECK(trials);
+}
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	nr_handled++;
+	nr_amid += in_atomic();
+}
+
+static void *allocate(void *arg)
+{
+	for (uint64_t i = (uintptr_t)arg; !atomic_load(&stop); i++)
+		some_blocks(seed + i);
+	return NULL;
+}
+
+static void *interrupt(void *thread)
+{
+	while (!atomic_load(&stop)) {
+		pthread_kill(*(pthread_t *)thread, SIGUSR1);
+		sleep_us(50);
+	}
+	return NULL;
+}
+
+/* This thread allocates nothing itself: where its handler finds it in the allocator, that is fork(). */
+static void interrupt_forks(int nr_threads, uint64_t until)
+{
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	pthread_t self = pthread_self(), sender, workers[MAX_THREADS];
+	sigset_t mask;
+	unsigned forks = 0;
+
+	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+	for (int i = 0; i < nr_threads; i++)
+		CHECK(pthread_create(&workers[i], NULL, allocate, (void *)(uintptr_t)i) == 0);
+	CHECK(pthread_create(&sender, NULL, interrupt, &self) == 0);
+	for (; now_ms() < until; forks++) {
+		pid_t pid = fork();
+
+		CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0 &&
+		      !sigismember(&mask, SIGUSR1));
+		if (pid == 0) {
+			some_blocks(seed);
+			_exit(0);
+		}
+		reap(pid);
+	}
+	atomic_store(&stop, 1);
+	pthread_join(sender, NULL);
+	for (int i = 0; i < nr_threads; i++)
+		pthread_join(workers[i], NULL);
+	say_to(1, "%u forks and %lu signals, %lu of them amid the allocator", forks, nr_handled,
+	       nr_amid);
+	CHECK(forks && nr_handled > forks && !nr_amid);
+}
+
+int main(int argc, char **argv)
+{
+	int nr_threads = argc > 1 ? atoi(argv[1]) : 3;
+	unsigned seconds = stress_start(argc, argv);
+	uint64_t start = now_ms();
+
+	CHECK(nr_threads > 0 && nr_threads <= MAX_THREADS);
+	seed = stress_seed();
+	in_atomic = (bool (*)(void))dlsym(RTLD_DEFAULT, "libkmalloc_in_atomic");
+	CHECK(in_atomic);
+	interrupt_forks(nr_threads, start + seconds * 500);
+	grow_lists(start + seconds * 1000);
+	return 0;
+}
