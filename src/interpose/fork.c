@@ -9,8 +9,9 @@
  * the list is let go, and then it is tried again. After: the parent releases them,
  * the child resets them, and forgets other threads' vfork children. Registered
  * in the first constructor of the process, so our `prepare` runs last and our
- * `child` first, and other handlers may allocate. In between signals are blocked: a handler
- * that forks amid a fork would release the locks of both, and the C library would wait for itself.
+ * `child` first, and other handlers may allocate. In between signals are blocked, but for those of faults and the C library's
+ * own: a handler that forks amid a fork would release the locks of both, and the C library would wait for itself. The
+ * system begins a fork again when a signal comes, so that it is either before or after it on both sides; so do we.
  *
  * vfork: see vfork.S, which calls the three functions here. The child borrows its
  * parent's memory and stack but has no rseq registration; it must leave
@@ -39,6 +40,10 @@ extern void *__dso_handle hidden;
 /* The C library's, recursive; others have none. In a child of several threads it is reset before our handler comes. */
 extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+#define WAITS_MAX 5   /* doublings of LOCK_FORK_TRY_MS */
+#define SIGNALS_MAX 8 /* tries, where signals come without end */
 
 /* This thread's fork, from its `prepare` on. */
 static _Thread_local struct {
@@ -46,18 +51,50 @@ static _Thread_local struct {
 	bool streams;  /* we hold the list */
 } current initial_exec;
 
-/* False: one of our locks can't be had. Nothing is held then. */
-static bool try_prepare(bool streams, unsigned ms)
+static _Thread_local unsigned born initial_exec; /* how often this thread was a child of fork */
+
+/* Take the list, then block signals: it may be long until it can be had. Returns the mask as it was. */
+static uint64_t lock_streams(bool streams)
 {
+	unsigned before = born;
+	uint64_t mask;
+
 	if (streams && _IO_list_lock)
 		_IO_list_lock();
-	if (kmalloc_start_fork_prepare(ms)) {
-		if (lock_fork_try(ms))
-			return true;
-		kmalloc_start_fork_done();
+	mask = os_block_signals(OS_SIGNALS_LIBC);
+	/* a handler forked in between: the C library has reset the list in its child, that is here, where nobody else is */
+	if (streams && before != born && _IO_list_resetlock && _IO_list_lock) {
+		_IO_list_resetlock();
+		_IO_list_lock();
 	}
+	return mask;
+}
+
+static void unlock_streams(bool streams, uint64_t mask)
+{
 	if (streams && _IO_list_unlock)
 		_IO_list_unlock();
+	os_restore_signals(mask);
+}
+
+/* False: one of our locks can't be had, or a signal came, and it is not one too many. Nothing is held then. */
+static bool try_prepare(bool streams, unsigned tries)
+{
+	unsigned ms = LOCK_FORK_TRY_MS << (tries < WAITS_MAX ? tries : WAITS_MAX);
+	uint64_t mask = lock_streams(streams);
+
+	if (kmalloc_start_fork_prepare(ms)) {
+		/* one to parent and child alike, as of a terminal, must not find the parent alone */
+		if (lock_fork_try(ms) &&
+		    (!(os_pending_signals() & ~(mask | OS_SIGNALS_LIBC)) || tries >= SIGNALS_MAX)) {
+			current.mask = mask;
+			current.streams = streams;
+			return true;
+		}
+		lock_fork_parent();
+		kmalloc_start_fork_done();
+	}
+	unlock_streams(streams, mask);
 	return false;
 }
 
@@ -65,28 +102,18 @@ static void fork_prepare(void)
 {
 	/* where it does not lock them itself it does not reset them either */
 	bool streams = _IO_list_lock && _IO_list_unlock && !__libc_single_threaded;
-	uint64_t mask = os_block_signals();
-	unsigned ms = LOCK_FORK_TRY_MS;
 	_Atomic uint32_t word = 0;
 
 	/* who has one of ours may be waiting for the streams: let it have them, and signals their turn */
-	while (!try_prepare(streams, ms)) {
-		os_restore_signals(mask);
+	for (unsigned tries = 0; !try_prepare(streams, tries); tries++)
 		port_futex_wait_ms(&word, 0, 1);
-		mask = os_block_signals();
-		ms = ms < LOCK_FORK_WAIT_MS ? 2 * ms : ms;
-	}
-	current.mask = mask;
-	current.streams = streams;
 }
 
 static void fork_parent(void)
 {
 	lock_fork_parent();
 	kmalloc_start_fork_done();
-	if (current.streams && _IO_list_unlock)
-		_IO_list_unlock();
-	os_restore_signals(current.mask);
+	unlock_streams(current.streams, current.mask);
 }
 
 static void fork_child(void)
@@ -95,6 +122,7 @@ static void fork_child(void)
 	percpu_fork_child();
 	kmalloc_fork_child();
 	kmalloc_start_fork_done();
+	born++;
 	os_restore_signals(current.mask);
 }
 
@@ -105,7 +133,7 @@ void fork_register(void)
 
 uint64_t vfork_prepare(void)
 {
-	return os_block_signals();
+	return os_block_signals(0);
 }
 
 void vfork_child(uint64_t mask)

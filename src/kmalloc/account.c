@@ -39,7 +39,7 @@
 
 bool account_stop(struct account_stopped *stopped)
 {
-	stopped->signals = os_block_signals();
+	stopped->signals = os_block_signals(0);
 	lock_fork_prepare();
 	return percpu_stop();
 }

@@ -31,7 +31,8 @@
 #define TRY_SPIN_LIMIT 32
 #define BOUNDED_WAIT_MS 1
 #define SLEEP_MS 50
-#define SLEEPS_MIN 20 /* before it goes: so long did others have the CPU, whatever the clock says */
+#define SLEEPS_MIN                                                                                 \
+	20 /* and milliseconds, before it goes: so long did others have the CPU, even if all were stopped meanwhile */
 
 _Thread_local int lock_depth initial_exec;
 
@@ -124,13 +125,15 @@ static void leave(struct lock *lock)
 	port_futex_wake(futex_of(lock), INT32_MAX);
 }
 
-/* False: it can't be had by then, nor after SLEEPS_MIN sleeps of step_ms each, unless woken, at most. */
+/* False: it can't be had by then, nor in SLEEPS_MIN sleeps, of step_ms at most. */
 static bool take_until(struct lock *lock, uint64_t end, unsigned step_ms)
 {
 	unsigned ms = step_ms;
 
 	if (take_free(lock) || spin_for(lock))
 		return true;
+	if (end != UINT64_MAX)
+		end = max_size(end, port_clock_ms() + SLEEPS_MIN);
 	for (unsigned sleeps = 0;; sleeps++) {
 		uint64_t found = take_or_mark(lock);
 

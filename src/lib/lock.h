@@ -13,7 +13,7 @@
  * of its own thread with the count at 0.
  *
  * Word: the state, LOCK_FREE, LOCK_HELD, LOCK_WAITED (held, and somebody may sleep) or LOCK_QUIET
- * (held by a thread that may make no system call), in the low bits, and above them the holder's
+ * (held by a thread that may make no system call, or that a waiter did not wait for: lock.c), in the low bits, and above them the holder's
  * thread pointer. Both change in one step, so at any instruction a handler can tell whether the
  * thread that it interrupted holds the lock (a try in a handler, fork in a handler; debug builds ask as well): a relaxed read will
  * do, as another thread's value is never its own. futex(2) compares the low half.
@@ -30,6 +30,7 @@
  * drops a wake-up is a quiet release of LOCK_WAITED, and under a quiet holder only a waiter that
  * found LOCK_QUIET wrote that word: it sleeps with a bound, and it is not gone; or it is, and told all before (lock.c).
  * tests/check/lock_protocol.py goes through every order of these steps.
+ * Besides, nobody sleeps longer than SLEEP_MS (lock.c), as a holder may be kept from waking others; the above does not count on it.
  *
  * LOCK ORDER: a thread that holds a lock may wait only for one of a higher
  * rank. Debug builds (-Ddebug_checks=true) check it at each acquisition; a try

@@ -273,12 +273,25 @@ bool os_is_readable(const void *addr)
 	return call(SYS_rt_sigprocmask, -1, (long)addr, 0, sizeof(uint64_t), 0, 0) != -EFAULT;
 }
 
-uint64_t os_block_signals(void)
-{
-	uint64_t all = ~0UL, old = 0;
+#define SIGNAL_BIT(number) (1UL << ((number)-1))
+#define SIGNALS_OF_FAULTS                                                                          \
+	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE) |      \
+	 SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGSYS))
 
-	call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&old, sizeof(all), 0, 0);
+uint64_t os_block_signals(uint64_t but)
+{
+	uint64_t which = ~(SIGNALS_OF_FAULTS | but), old = 0;
+
+	call(SYS_rt_sigprocmask, SIG_BLOCK, (long)&which, (long)&old, sizeof(which), 0, 0);
 	return old;
+}
+
+uint64_t os_pending_signals(void)
+{
+	uint64_t pending = 0;
+
+	call(SYS_rt_sigpending, (long)&pending, sizeof(pending), 0, 0, 0, 0);
+	return pending;
 }
 
 void os_restore_signals(uint64_t mask)

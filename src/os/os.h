@@ -8,7 +8,7 @@
  *
  * After start-up a program under the library makes only mmap, munmap, mremap,
  * mprotect, madvise and futex (a seccomp filter may allow nothing else), and, where it
- * calls vfork or malloc_stats itself, or is recorded with stacks, rt_sigprocmask. The kernel's calls may make those marked [asked] too.
+ * calls vfork or malloc_stats itself, or is recorded with stacks, rt_sigprocmask; fork that and rt_sigpending. The kernel's calls may make those marked [asked] too.
  * Calls marked [start] run at start-up only; [asked] only when the user asked
  * for something (malloc_trim, statistics, a warning).
  */
@@ -111,8 +111,15 @@ bool os_is_readable(const void *addr);
 /* The last address of the first thread's stack that is known, or NULL. */
 const void *os_stack_end(void);
 
-/* Around vfork and while the world is stopped: block all signals of the thread, and set the mask as it was. */
-uint64_t os_block_signals(void);
+/*
+ * Around fork and vfork and while the world is stopped: block the signals of the thread, and set the mask as it was. Not those
+ * that a fault raises, as the kernel ends a process that blocks them, nor those in `but`.
+ */
+uint64_t os_block_signals(uint64_t but);
+/* Those that wait to be unblocked, of the thread and of the process. */
+uint64_t os_pending_signals(void);
+#define OS_SIGNALS_LIBC                                                                            \
+	(3UL << 31) /* SIGCANCEL and SIGSETXID: others wait for them to be handled */
 void os_restore_signals(uint64_t mask);
 
 /* [asked] Restart every rseq critical section of this process. 0; -ENOSYS; -EPERM. */

@@ -5,7 +5,7 @@
  *  - pthread_atfork() makes the C library's list of handlers longer, now and then, under a lock that fork() waits for with all of the
  *    library's in its hands: so what it allocates must not wait for those.
  *  - A signal handler that came between them would find the thread amid the allocator, and one that forks would release its locks: so
- *    none comes, though they come before and after, in parent and child.
+ *    none comes in between, and the mask is as it was on both sides.
  */
 #include "stress.h"
 

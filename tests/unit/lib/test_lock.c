@@ -7,6 +7,7 @@
 #include "lib/lock.h"
 
 #include <pthread.h>
+#include <time.h>
 
 #define THREADS 8
 #define ROUNDS 20000
@@ -227,7 +228,7 @@ static void fork_that_tries_keeps_nobodys_wake_up(void)
 		CHECK(pthread_create(&forker, NULL, try_both, NULL) == 0);
 		usleep(i * 37 % 1000);
 		CHECK(pthread_create(&waiter, NULL, wait_for_low, NULL) == 0);
-		usleep(200 + i * 7 % 4000);
+		usleep(200 + i * 131 % 40000);
 		lock_release(&low);
 		for (int ms = 0; atomic_load(&step) < 2; ms++) {
 			CHECK(ms < 5000);
@@ -237,6 +238,42 @@ static void fork_that_tries_keeps_nobodys_wake_up(void)
 		pthread_join(forker, NULL);
 		CHECK(!lock_in_atomic());
 	}
+}
+
+static void *try_for_longer(void *arg)
+{
+	CHECK(!lock_fork_try(10));
+	return arg;
+}
+
+/*
+ * A waiter that found the word marked sleeps for long, as whoever marked it is there: if that one goes, under a holder that will wake
+ * nobody, it must be told. It would find out by itself after SLEEP_MS (lock.c).
+ */
+static void waiter_is_told_that_another_went(void)
+{
+	unsigned late = 0;
+
+	init();
+	for (int i = 0; i < 11; i++) {
+		pthread_t waiter, forker;
+		struct timespec released, had;
+
+		atomic_store(&step, 1);
+		CHECK(lock_try(&low));
+		CHECK(pthread_create(&forker, NULL, try_for_longer, NULL) == 0);
+		usleep(2000);
+		CHECK(pthread_create(&waiter, NULL, wait_for_low, NULL) == 0);
+		pthread_join(forker, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &released);
+		lock_release(&low);
+		pthread_join(waiter, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &had);
+		late += (had.tv_sec - released.tv_sec) * 1000 +
+				(had.tv_nsec - released.tv_nsec) / 1000000 >
+			10;
+	}
+	CHECK(late < 6);
 }
 
 int main(void)
@@ -249,6 +286,7 @@ int main(void)
 		UNIT_TEST_RAW(fork_that_tries_gives_all_back),
 		UNIT_TEST_RAW(fork_under_a_lock_gives_no_busy_lock_up),
 		UNIT_TEST_RAW(fork_that_tries_keeps_nobodys_wake_up),
+		UNIT_TEST_RAW(waiter_is_told_that_another_went),
 	};
 
 	return UNIT_MAIN(tests);
