@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * atfork.c THREADS SECONDS - what comes between the library's fork handlers and the fork.
+ * atfork.c THREADS SECONDS - what comes between the library's locks, its fork handlers and the fork.
  *
  *  - pthread_atfork() makes the C library's list of handlers longer, now and then, under a lock that fork() waits for with all of the
  *    library's in its hands: so what it allocates must not wait for those.
  *  - A signal handler that came between them would find the thread amid the allocator, and one that forks would release its locks: so
  *    none comes in between, and the mask is as it was on both sides.
+ *  - A handler may strike where its thread takes a lock and has not noted it, and fork: it must know that it is its own.
  */
 #include "stress.h"
 
@@ -14,9 +15,10 @@
 #define HANDLERS 48 /* that the C library has room for at first */
 #define CHILD_SECONDS 30
 #define MAX_THREADS 16
+#define LATE_MS 900 /* nearly LOCK_FORK_WAIT_MS (lib/lock.h) */
 
 static _Atomic int go, ready, stop;
-static _Atomic unsigned long nr_handled, nr_amid;
+static _Atomic unsigned long nr_handled, nr_amid, nr_late;
 static bool (*in_atomic)(void); /* kmalloc/gfp.h */
 static uint64_t seed;
 
@@ -160,6 +162,42 @@ static void interrupt_forks(int nr_threads, uint64_t until)
 	CHECK(forks && nr_handled > forks && !nr_amid);
 }
 
+static void on_signal_fork(int sig)
+{
+	int saved = errno;
+	uint64_t start = now_ms();
+	pid_t pid = fork();
+
+	(void)sig;
+	if (pid == 0)
+		_exit(0);
+	nr_late += now_ms() - start > LATE_MS;
+	nr_handled++;
+	reap(pid);
+	errno = saved;
+}
+
+/* One thread allocates, so nobody else has a lock: a fork in its handler waits for nobody. */
+static void fork_in_handlers(uint64_t until)
+{
+	struct sigaction action = { .sa_handler = on_signal_fork, .sa_flags = SA_RESTART };
+	pthread_t worker;
+
+	atomic_store(&stop, 0);
+	nr_handled = 0;
+	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+	CHECK(pthread_create(&worker, NULL, allocate, NULL) == 0);
+	while (now_ms() < until) {
+		pthread_kill(worker, SIGUSR1);
+		sleep_us(300);
+	}
+	atomic_store(&stop, 1);
+	pthread_join(worker, NULL);
+	say_to(1, "%lu forks in handlers, %lu of them late", nr_handled, nr_late);
+	/* the machine may be slow */
+	CHECK(nr_handled && nr_late * 20 <= nr_handled);
+}
+
 int main(int argc, char **argv)
 {
 	int nr_threads = argc > 1 ? atoi(argv[1]) : 3;
@@ -170,7 +208,8 @@ int main(int argc, char **argv)
 	seed = stress_seed();
 	in_atomic = (bool (*)(void))dlsym(RTLD_DEFAULT, "libkmalloc_in_atomic");
 	CHECK(in_atomic);
-	interrupt_forks(nr_threads, start + seconds * 500);
+	interrupt_forks(nr_threads, start + seconds * 400);
+	fork_in_handlers(start + seconds * 700);
 	grow_lists(start + seconds * 1000);
 	return 0;
 }
