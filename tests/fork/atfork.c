@@ -114,6 +114,20 @@ static void on_signal(int sig)
 	nr_amid += in_atomic();
 }
 
+/* Sizes for which locks are taken. */
+static void *allocate_large(void *arg)
+{
+	while (!atomic_load(&stop)) {
+		void *own[40];
+
+		for (int i = 0; i < 40; i++)
+			own[i] = malloc(i & 1 ? 40000 : 300000);
+		for (int i = 0; i < 40; i++)
+			free(own[i]);
+	}
+	return arg;
+}
+
 static void *allocate(void *arg)
 {
 	for (uint64_t i = (uintptr_t)arg; !atomic_load(&stop); i++)
@@ -186,7 +200,7 @@ static void fork_in_handlers(uint64_t until)
 	atomic_store(&stop, 0);
 	nr_handled = 0;
 	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
-	CHECK(pthread_create(&worker, NULL, allocate, NULL) == 0);
+	CHECK(pthread_create(&worker, NULL, allocate_large, NULL) == 0);
 	while (now_ms() < until) {
 		pthread_kill(worker, SIGUSR1);
 		sleep_us(300);
@@ -195,7 +209,7 @@ static void fork_in_handlers(uint64_t until)
 	pthread_join(worker, NULL);
 	say_to(1, "%lu forks in handlers, %lu of them late", nr_handled, nr_late);
 	/* the machine may be slow */
-	CHECK(nr_handled && nr_late * 20 <= nr_handled);
+	CHECK(nr_handled && nr_late <= 1 + nr_handled / 100);
 }
 
 int main(int argc, char **argv)
@@ -208,8 +222,9 @@ int main(int argc, char **argv)
 	seed = stress_seed();
 	in_atomic = (bool (*)(void))dlsym(RTLD_DEFAULT, "libkmalloc_in_atomic");
 	CHECK(in_atomic);
-	interrupt_forks(nr_threads, start + seconds * 400);
-	fork_in_handlers(start + seconds * 700);
-	grow_lists(start + seconds * 1000);
+	fork_in_handlers(start + seconds * 400);
+	/* what this allocates must be no hit: the sizes before were others */
+	grow_lists(start + seconds * 700);
+	interrupt_forks(nr_threads, start + seconds * 1000);
 	return 0;
 }
