@@ -152,6 +152,8 @@ static void interrupt_forks(int nr_threads, uint64_t until)
 	sigset_t mask;
 	unsigned forks = 0;
 
+	atomic_store(&stop, 0);
+	nr_handled = 0;
 	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
 	for (int i = 0; i < nr_threads; i++)
 		CHECK(pthread_create(&workers[i], NULL, allocate, (void *)(uintptr_t)i) == 0);
