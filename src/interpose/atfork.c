@@ -23,10 +23,8 @@ exported int __register_atfork(void (*prepare)(void), void (*parent)(void), void
 	register_function *next = (register_function *)next_function(&found, "__register_atfork");
 	int err;
 
-	lock_depth++;
-	barrier();
+	lock_atomic_enter();
 	err = next(prepare, parent, child, dso_handle);
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 	return err;
 }

@@ -77,6 +77,12 @@ static void unlock_streams(bool streams, uint64_t mask)
 	os_restore_signals(mask);
 }
 
+/* One to parent and child alike, as of a terminal, must not find the parent alone. mask: of those blocked before. */
+static bool signal_came(uint64_t mask)
+{
+	return os_pending_signals() & ~(mask | OS_SIGNALS_LIBC);
+}
+
 /* False: one of our locks can't be had, or a signal came, and it is not one too many. Nothing is held then. */
 static bool try_prepare(bool streams, unsigned tries)
 {
@@ -84,14 +90,14 @@ static bool try_prepare(bool streams, unsigned tries)
 	uint64_t mask = lock_streams(streams);
 
 	if (kmalloc_start_fork_prepare(ms)) {
-		/* one to parent and child alike, as of a terminal, must not find the parent alone */
-		if (lock_fork_try(ms) &&
-		    (!(os_pending_signals() & ~(mask | OS_SIGNALS_LIBC)) || tries >= SIGNALS_MAX)) {
-			current.mask = mask;
-			current.streams = streams;
-			return true;
+		if (lock_fork_try(ms)) {
+			if (tries >= SIGNALS_MAX || !signal_came(mask)) {
+				current.mask = mask;
+				current.streams = streams;
+				return true;
+			}
+			lock_fork_parent();
 		}
-		lock_fork_parent();
 		kmalloc_start_fork_done();
 	}
 	unlock_streams(streams, mask);

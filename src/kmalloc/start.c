@@ -197,8 +197,7 @@ cold_path bool kmalloc_start_slow(void)
 	uint32_t state = atomic_load_explicit(&start_state, memory_order_acquire);
 	bool mine = false;
 
-	lock_depth++;
-	barrier();
+	lock_atomic_enter();
 	while (!mine && (state == START_NOT || state == START_FAILED))
 		mine = atomic_compare_exchange_strong(&start_state, &state, START_RUNNING);
 	if (mine) {
@@ -206,8 +205,7 @@ cold_path bool kmalloc_start_slow(void)
 		state = start_rooms() ? START_DONE : START_FAILED;
 		end_running(state);
 	}
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 	while (state == START_RUNNING) {
 		if (lock_in_atomic() || start_is_mine())
 			return false;
@@ -241,16 +239,14 @@ bool kmalloc_start_fork_prepare(unsigned ms)
 			continue;
 		}
 		/* a handler between the two steps must not wait for this thread */
-		lock_depth++;
-		barrier();
+		lock_atomic_enter();
 		if (atomic_compare_exchange_strong(&start_state, &state, START_RUNNING)) {
 			start_before_fork = state;
 			start_forking = true;
 			__atomic_store_n(&start_owner, __builtin_thread_pointer(),
 					 __ATOMIC_RELAXED);
 		}
-		barrier();
-		lock_depth--;
+		lock_atomic_exit();
 	}
 	return true;
 }
@@ -259,10 +255,8 @@ void kmalloc_start_fork_done(void)
 {
 	if (!start_is_mine() || !start_forking)
 		return;
-	lock_depth++;
-	barrier();
+	lock_atomic_enter();
 	start_forking = false;
 	end_running(start_before_fork);
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 }

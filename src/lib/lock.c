@@ -31,8 +31,8 @@
 #define TRY_SPIN_LIMIT 32
 #define BOUNDED_WAIT_MS 1
 #define SLEEP_MS 50
-#define SLEEPS_MIN                                                                                 \
-	20 /* and milliseconds, before it goes: so long did others have the CPU, even if all were stopped meanwhile */
+/* And milliseconds, before a waiter goes: so long did others have the CPU, even if all were stopped meanwhile. */
+#define SLEEPS_MIN 20
 
 _Thread_local int lock_depth initial_exec;
 
@@ -59,20 +59,12 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	last_of_rank[rank] = lock;
 }
 
-static bool take_free(struct lock *lock)
-{
-	uint64_t expected = LOCK_FREE;
-
-	return atomic_compare_exchange_strong_explicit(&lock->word, &expected, lock_word(LOCK_HELD),
-						       memory_order_acquire, memory_order_relaxed);
-}
-
 static bool spin_for(struct lock *lock)
 {
 	for (int i = 0; i < SPIN_LIMIT; i++) {
 		__builtin_ia32_pause();
 		if (atomic_load_explicit(&lock->word, memory_order_relaxed) == LOCK_FREE &&
-		    take_free(lock))
+		    lock_take_free(lock, LOCK_HELD))
 			return true;
 	}
 	return false;
@@ -83,14 +75,19 @@ const struct lock *lock_list(void)
 	return all_locks;
 }
 
+/* The same holder, in another way. */
+static uint64_t in_state(uint64_t word, unsigned state)
+{
+	return (word & ~LOCK_STATE) | state;
+}
+
 /* One step: take it, as one that others may sleep for, or tell its holder that somebody does. What was found. */
 static uint64_t take_or_mark(struct lock *lock)
 {
 	uint64_t found = atomic_load_explicit(&lock->word, memory_order_relaxed), wanted;
 
 	do
-		wanted = found == LOCK_FREE ? lock_word(LOCK_WAITED) :
-					      (found & ~LOCK_STATE) | LOCK_WAITED;
+		wanted = found == LOCK_FREE ? lock_word(LOCK_WAITED) : in_state(found, LOCK_WAITED);
 	while (!atomic_compare_exchange_weak_explicit(&lock->word, &found, wanted,
 						      memory_order_acquire, memory_order_relaxed));
 	return found;
@@ -100,12 +97,6 @@ static uint64_t take_or_mark(struct lock *lock)
 static _Atomic uint32_t *futex_of(struct lock *lock)
 {
 	return (_Atomic uint32_t *)&lock->word;
-}
-
-/* As it is once it was found so and marked. */
-static uint32_t marked(uint64_t found)
-{
-	return (uint32_t)((found & ~LOCK_STATE) | LOCK_WAITED);
 }
 
 cold_path void lock_wake(struct lock *lock)
@@ -119,8 +110,7 @@ static void leave(struct lock *lock)
 	uint64_t found = atomic_load_explicit(&lock->word, memory_order_relaxed);
 
 	while ((found & LOCK_STATE) == LOCK_WAITED &&
-	       !atomic_compare_exchange_weak(&lock->word, &found,
-					     (found & ~LOCK_STATE) | LOCK_QUIET))
+	       !atomic_compare_exchange_weak(&lock->word, &found, in_state(found, LOCK_QUIET)))
 		;
 	port_futex_wake(futex_of(lock), INT32_MAX);
 }
@@ -130,10 +120,9 @@ static bool take_until(struct lock *lock, uint64_t end, unsigned step_ms)
 {
 	unsigned ms = step_ms;
 
-	if (take_free(lock) || spin_for(lock))
+	if (spin_for(lock))
 		return true;
-	if (end != UINT64_MAX)
-		end = max_size(end, port_clock_ms() + SLEEPS_MIN);
+	end = max_size(end, port_clock_ms() + SLEEPS_MIN);
 	for (unsigned sleeps = 0;; sleeps++) {
 		uint64_t found = take_or_mark(lock);
 
@@ -143,7 +132,7 @@ static bool take_until(struct lock *lock, uint64_t end, unsigned step_ms)
 			break;
 		if ((found & LOCK_STATE) == LOCK_QUIET)
 			ms = BOUNDED_WAIT_MS;
-		port_futex_wait_ms(futex_of(lock), marked(found), ms);
+		port_futex_wait_ms(futex_of(lock), (uint32_t)in_state(found, LOCK_WAITED), ms);
 	}
 	leave(lock);
 	return false;
@@ -173,14 +162,12 @@ bool lock_get(struct lock *lock, gfp_t gfp)
 /* For fork, which takes others' locks while it has this one, in the order of ranks. */
 static bool acquire_until(struct lock *lock, uint64_t end)
 {
-	lock_depth++;
-	barrier();
-	if (take_until(lock, end, BOUNDED_WAIT_MS)) {
+	lock_atomic_enter();
+	if (lock_take_free(lock, LOCK_HELD) || take_until(lock, end, BOUNDED_WAIT_MS)) {
 		lock_taken(lock, false);
 		return true;
 	}
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 	return false;
 }
 

@@ -116,39 +116,48 @@ static inline void lock_taken(struct lock *lock, bool quiet)
 #endif
 }
 
-/* Take the lock, quietly, if it is free. Never waits, nor does its release; valid in any context. */
-static inline bool lock_try(struct lock *lock)
+/* From here on a handler, and what is called here, is treated as one that interrupted the allocator. */
+static inline void lock_atomic_enter(void)
+{
+	lock_depth++;
+	barrier();
+}
+
+static inline void lock_atomic_exit(void)
+{
+	barrier();
+	lock_depth--;
+}
+
+/* The step alone. */
+static inline bool lock_take_free(struct lock *lock, unsigned state)
 {
 	uint64_t expected = LOCK_FREE;
 
-	lock_depth++;
-	barrier();
-	if (likely(atomic_compare_exchange_strong_explicit(&lock->word, &expected,
-							   lock_word(LOCK_QUIET),
-							   memory_order_acquire,
-							   memory_order_relaxed))) {
+	return atomic_compare_exchange_strong_explicit(&lock->word, &expected, lock_word(state),
+						       memory_order_acquire, memory_order_relaxed);
+}
+
+/* Take the lock, quietly, if it is free. Never waits, nor does its release; valid in any context. */
+static inline bool lock_try(struct lock *lock)
+{
+	lock_atomic_enter();
+	if (likely(lock_take_free(lock, LOCK_QUIET))) {
 		lock_taken(lock, true);
 		return true;
 	}
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 	return false;
 }
 
 /* Wait for the lock. Not from a handler that interrupted the allocator. */
 static inline void lock_acquire(struct lock *lock)
 {
-	uint64_t expected = LOCK_FREE;
-
 #ifdef DEBUG_CHECKS
 	lock_check_order(lock);
 #endif
-	lock_depth++;
-	barrier();
-	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->word, &expected,
-							      lock_word(LOCK_HELD),
-							      memory_order_acquire,
-							      memory_order_relaxed)))
+	lock_atomic_enter();
+	if (unlikely(!lock_take_free(lock, LOCK_HELD)))
 		lock_acquire_slow(lock);
 	lock_taken(lock, false);
 }
@@ -166,8 +175,7 @@ static inline void lock_release(struct lock *lock)
 		      LOCK_STATE) == LOCK_WAITED) &&
 	    !quiet)
 		lock_wake(lock);
-	barrier();
-	lock_depth--;
+	lock_atomic_exit();
 }
 
 /* Take the lock as the flags allow: wait, or only try for a moment. */

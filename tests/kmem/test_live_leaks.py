@@ -3,6 +3,7 @@
 """kmem leaks: exactly what is lost, nothing that can be reached; and the process goes on as before."""
 
 import collections
+import contextlib
 import os
 import signal
 import statistics
@@ -26,6 +27,16 @@ def wanted(more=0):
 def traced_by(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return int(next(line for line in file if line.startswith("TracerPid:")).split()[1])
+
+
+@contextlib.contextmanager
+def recorded():
+    """leaky while kmem records it: the program, the file, and kmem."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "live.data")
+        with Program("leaky") as program, subprocess.Popen([KMEM, "record", "-p", str(program.pid), "-o", path],
+                                                           stderr=subprocess.DEVNULL) as record:
+            yield program, path, record
 
 
 class Process(unittest.TestCase):
@@ -164,43 +175,37 @@ class Recording(unittest.TestCase):
             self.assertIn("ignore:2: '(' is no regular expression", result.stderr)
 
     def test_a_process_gets_its_call_sites_from_a_recording(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "live.data")
-            with Program("leaky") as program:
-                with subprocess.Popen([KMEM, "record", "-p", str(program.pid), "-o", path],
-                                      stderr=subprocess.DEVNULL) as record:
-                    time.sleep(1)
-                    for _ in range(5):
-                        program.tell("more")
-                    record.send_signal(signal.SIGINT)
-                leaks = kmem_json("leaks", program.pid, "--recording", path)
-                self.assertEqual(names(leaks), wanted(5))
-                known = [leak for leak in leaks["objects"] if "call_site" in leak]
-                self.assertEqual([leak["size"] for leak in known], [100] * 5)
-                self.assertTrue(all("block+0x" in leak["function"] for leak in known))
-                text = kmem("leaks", program.pid, "--recording", path)
-                self.assertIn("  ... and 4 more object(s) with the same backtrace", text)
-                self.assertIn("it was allocated when nothing was recorded", text)
+        with recorded() as (program, path, record):
+            time.sleep(1)
+            for _ in range(5):
+                program.tell("more")
+            record.send_signal(signal.SIGINT)
+            record.wait()
+            leaks = kmem_json("leaks", program.pid, "--recording", path)
+            self.assertEqual(names(leaks), wanted(5))
+            known = [leak for leak in leaks["objects"] if "call_site" in leak]
+            self.assertEqual([leak["size"] for leak in known], [100] * 5)
+            self.assertTrue(all("block+0x" in leak["function"] for leak in known))
+            text = kmem("leaks", program.pid, "--recording", path)
+            self.assertIn("  ... and 4 more object(s) with the same backtrace", text)
+            self.assertIn("it was allocated when nothing was recorded", text)
 
     def test_a_recording_that_is_still_written_may_not_have_a_block_yet(self):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "live.data")
-            with Program("leaky") as program:
-                with subprocess.Popen([KMEM, "record", "-p", str(program.pid), "-o", path],
-                                      stderr=subprocess.DEVNULL) as record:
-                    self.assertTrue(wait_until(lambda: kmem_json("status", program.pid)["tracing_wanted"] != "off"))
-                    program.tell("more")
-                    for command in (["leaks", program.pid, "--recording", path], ["report", path]):
-                        result = kmem(*command, status=None)
-                        self.assertRegex(result.stderr, r"^kmem: \S+: it is still being written, and ends now at byte \d+: "
-                                                        r"what is before that is shown\n$")
-                        if command[0] == "leaks":
-                            self.assertIn("  backtrace: it is not in the recording yet, or was allocated when nothing was "
-                                          "recorded\n", result.stdout)
-                    record.kill()
-                result = kmem("leaks", program.pid, "--recording", path, status=None)
-                self.assertIn("the recording was cut off at byte", result.stderr)
-                self.assertIn("  backtrace: it is in what is missing of the recording, or was allocated when", result.stdout)
+        with recorded() as (program, path, record):
+            self.assertTrue(wait_until(lambda: kmem_json("status", program.pid)["tracing_wanted"] != "off"))
+            program.tell("more")
+            for command in (["leaks", program.pid, "--recording", path], ["report", path]):
+                result = kmem(*command, status=None)
+                self.assertRegex(result.stderr, r"^kmem: \S+: it is still being written, and ends now at byte \d+: "
+                                                r"what is before that is shown\n$")
+                if command[0] == "leaks":
+                    self.assertIn("  backtrace: it is not in the recording yet, or was allocated when nothing was "
+                                  "recorded\n", result.stdout)
+            record.kill()
+            record.wait()
+            result = kmem("leaks", program.pid, "--recording", path, status=None)
+            self.assertIn("the recording was cut off at byte", result.stderr)
+            self.assertIn("  backtrace: it is in what is missing of the recording, or was allocated when", result.stdout)
 
     def test_foreign_and_missing_files_are_one_line(self):
         for path in ("/etc/passwd", "/nonexistent", LIBRARY, "/tmp"):

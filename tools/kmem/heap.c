@@ -35,14 +35,6 @@ struct reading {
 	struct page page[SECTION_GRANULES];
 };
 
-static void *grow(void *array, size_t *room, size_t count, size_t size)
-{
-	if (count < *room)
-		return array;
-	*room = *room * 2 + 256;
-	return xrealloc(array, *room * size);
-}
-
 static bool add_cache(const struct kmem_cache *cache, uint64_t address, void *arg)
 {
 	struct heap *heap = arg;
@@ -51,7 +43,7 @@ static bool add_cache(const struct kmem_cache *cache, uint64_t address, void *ar
 	if (cache->size < 16 || !cache->nr_objects || cache->order > MAX_ORDER ||
 	    (uint64_t)cache->size * cache->nr_objects > GRANULE_SIZE << cache->order)
 		return true;
-	heap->cache = grow(heap->cache, &heap->cache_room, heap->nr_caches, sizeof(*heap->cache));
+	heap->cache = xgrow(heap->cache, &heap->cache_room, heap->nr_caches, sizeof(*heap->cache));
 	heap->cache[heap->nr_caches++] = (struct heap_cache){ address, *cache };
 	return true;
 }
@@ -155,7 +147,7 @@ static uint64_t take_slab(struct reading *reading, uint64_t granule, unsigned ow
 	slab = (struct heap_slab){ heap->window + (granule << GRANULE_SHIFT), cache->cache.size,
 				   cache->cache.nr_objects, (uint32_t)(cache - heap->cache),
 				   heap->nr_blocks };
-	heap->slab = grow(heap->slab, &heap->slab_room, heap->nr_slabs, sizeof(slab));
+	heap->slab = xgrow(heap->slab, &heap->slab_room, heap->nr_slabs, sizeof(slab));
 	heap->slab[heap->nr_slabs++] = slab;
 	for (uint64_t i = 0; i < granules; i++)
 		heap->slab_at[granule + i] = (uint32_t)heap->nr_slabs;
@@ -229,7 +221,7 @@ static bool add_area(const struct vmap_area *area, void *arg)
 
 	if (area->state != VMAP_BUSY || area->span <= page)
 		return true;
-	heap->area = grow(heap->area, &heap->area_room, heap->nr_areas, sizeof(*heap->area));
+	heap->area = xgrow(heap->area, &heap->area_room, heap->nr_areas, sizeof(*heap->area));
 	heap->area[heap->nr_areas++] =
 		(struct heap_range){ area->addr, area->addr + area->span - page };
 	return true;
@@ -281,7 +273,7 @@ static bool read_areas(struct reading *reading)
 
 static void add_skip(struct heap *heap, uint64_t start, uint64_t end)
 {
-	heap->skip = grow(heap->skip, &heap->skip_room, heap->nr_skip, sizeof(*heap->skip));
+	heap->skip = xgrow(heap->skip, &heap->skip_room, heap->nr_skip, sizeof(*heap->skip));
 	heap->skip[heap->nr_skip++] = (struct heap_range){ start, end };
 }
 

@@ -26,10 +26,7 @@ struct options {
 
 static void add_block(struct leaks *leaks, size_t *room, const struct lost_block *block)
 {
-	if (leaks->count == *room) {
-		*room = *room * 2 + 256;
-		leaks->block = xrealloc(leaks->block, *room * sizeof(*block));
-	}
+	leaks->block = xgrow(leaks->block, room, leaks->count, sizeof(*block));
 	leaks->block[leaks->count++] = *block;
 }
 

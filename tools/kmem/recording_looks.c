@@ -24,14 +24,6 @@
 #define HELD_MAX (8UL << 20)   /* modules in all looks */
 #define TEXT_MAX (256UL << 20) /* bytes of all modules */
 
-static void *grow(void *array, size_t count, size_t *room, size_t each)
-{
-	if (count < *room)
-		return array;
-	*room = *room * 2 + 64;
-	return xrealloc(array, *room * each);
-}
-
 bool modules_next_line(const char **at, struct map *line)
 {
 	while (maps_next(at, line))
@@ -50,7 +42,7 @@ static uint32_t new_module(struct modules *modules, const struct map *first, uin
 		modules->is_doubtful = true;
 		return NOBODY;
 	}
-	modules->module = grow(modules->module, modules->nr, &modules->room, sizeof(*module));
+	modules->module = xgrow(modules->module, &modules->room, modules->nr, sizeof(*module));
 	module = &modules->module[modules->nr];
 	*module = (struct mapped){ .base = base, .next = *bucket };
 	module->name = strndup(first->file, first->file_length);
@@ -100,7 +92,7 @@ static void see_module(struct modules *modules, const struct map *first, const s
 		modules->text_bytes += length;
 	}
 	modules->held =
-		grow(modules->held, modules->nr_held, &modules->held_room, sizeof(*modules->held));
+		xgrow(modules->held, &modules->held_room, modules->nr_held, sizeof(*modules->held));
 	modules->held[modules->nr_held++] = number;
 }
 
@@ -174,15 +166,15 @@ static void add_look(struct modules *modules, const char *data, size_t size, boo
 	if (modules->nr_looks > modules->image[modules->nr_images - 1] &&
 	    look.when < modules->look[modules->nr_looks - 1].when)
 		look.when = modules->look[modules->nr_looks - 1].when;
-	modules->look =
-		grow(modules->look, modules->nr_looks, &modules->look_room, sizeof(*modules->look));
+	modules->look = xgrow(modules->look, &modules->look_room, modules->nr_looks,
+			      sizeof(*modules->look));
 	modules->look[modules->nr_looks++] = look;
 }
 
 static void add_image(struct modules *modules)
 {
-	modules->image = grow(modules->image, modules->nr_images, &modules->image_room,
-			      sizeof(*modules->image));
+	modules->image = xgrow(modules->image, &modules->image_room, modules->nr_images,
+			       sizeof(*modules->image));
 	modules->image[modules->nr_images++] = (uint32_t)modules->nr_looks;
 	modules->is_doubtful |= modules->nr_images > 1;
 }

@@ -27,19 +27,11 @@
 #define PAGE_FILE (1UL << 61) /* of a file, or shared */
 #define BATCH 1024
 
-static void *grow(void *array, size_t *room, size_t count, size_t size)
-{
-	if (count < *room)
-		return array;
-	*room = *room * 2 + 64;
-	return xrealloc(array, *room * size);
-}
-
 void roots_skip(struct roots *roots, uint64_t start, uint64_t end)
 {
 	if (start >= end)
 		return;
-	roots->skip = grow(roots->skip, &roots->skip_room, roots->nr_skip, sizeof(*roots->skip));
+	roots->skip = xgrow(roots->skip, &roots->skip_room, roots->nr_skip, sizeof(*roots->skip));
 	roots->skip[roots->nr_skip++] = (struct roots_range){ start, end };
 }
 
@@ -156,8 +148,8 @@ static bool read_mappings(struct roots *roots, struct mappings *mappings)
 		if (is_device(map.path))
 			continue;
 		skip_dead_stack(roots, &map, guard_end == map.start);
-		mappings->range = grow(mappings->range, &mappings->room, mappings->count,
-				       sizeof(*mappings->range));
+		mappings->range = xgrow(mappings->range, &mappings->room, mappings->count,
+					sizeof(*mappings->range));
 		mappings->range[mappings->count++] =
 			(struct mapping_range){ map.start, map.end, map.perms[1] != 'w' };
 	}
@@ -187,7 +179,7 @@ static void visit_range(struct roots *roots, int pagemap, const struct mapping_r
 
 static void add_word(struct roots *roots, uint64_t word)
 {
-	roots->word = grow(roots->word, &roots->word_room, roots->nr_words, sizeof(word));
+	roots->word = xgrow(roots->word, &roots->word_room, roots->nr_words, sizeof(word));
 	roots->word[roots->nr_words++] = word;
 }
 

@@ -67,6 +67,14 @@ void *xrealloc(void *memory, unsigned long size)
 	return have(realloc(memory, size ? size : 1));
 }
 
+void *xgrow(void *array, unsigned long *room, unsigned long count, unsigned long size)
+{
+	if (count < *room)
+		return array;
+	*room = *room * 2 + 64;
+	return xrealloc(array, *room * size);
+}
+
 char *xstrdup(const char *text)
 {
 	return have(strdup(text));

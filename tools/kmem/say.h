@@ -13,6 +13,8 @@ int say_output_error(void);
 void *xmalloc(unsigned long size);
 void *xcalloc(unsigned long count, unsigned long size);
 void *xrealloc(void *memory, unsigned long size);
+/* An array of so many elements of a size, with room for *room: with room for one more. */
+void *xgrow(void *array, unsigned long *room, unsigned long count, unsigned long size);
 char *xstrdup(const char *text);
 /* What others wrote, before it goes to a terminal: control characters become '?'. UTF-8 stays. Returns the text. */
 char *clean_text(char *text);
